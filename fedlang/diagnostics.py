@@ -6,29 +6,25 @@ text for people, `to_json` into data for programs. A stage that cannot go on rai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from fedlang.frozen import Frozen
 from fedlang.source import Span, position_of
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Label:
+class Label(Frozen):
     """A span and what to say about it. The first label of a diagnostic is the place of the mistake."""
 
     span: Span
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Edit:
+class Edit(Frozen):
     """Replace the text of `span` by `replacement`."""
 
     span: Span
     replacement: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Diagnostic:
+class Diagnostic(Frozen):
     """One mistake. `code` is stable (`FED0203`); `severity` is "error", "warning" or "note"."""
 
     code: str

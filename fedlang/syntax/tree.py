@@ -6,170 +6,149 @@ Every node is a frozen value with a span that does not count in comparisons, so 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import ClassVar
 
+from fedlang.frozen import Frozen
 from fedlang.source import Source, Span
 
 
-def _span() -> Span:
-    return field(compare=False, repr=False)  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(Frozen):
     """An identifier where it is written."""
 
     text: str
-    span: Span = _span()
+    span: Span
 
 
 # ---- types as written ----
 
 
-@dataclass(frozen=True, slots=True)
-class NamedType:
+class NamedType(Frozen):
     """`float32`, `Example`, `Model[W, B]`, `float32[n][m]`: one tuple of arguments for each pair of brackets."""
 
     name: Name
     arguments: tuple[tuple[TypeArgument, ...], ...]
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class AnyType:
+class AnyType(Frozen):
     """`_`, an anonymous type parameter."""
 
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class RecordType:
+class RecordType(Frozen):
     """`{x: float32, y: int32}`."""
 
     fields: tuple[tuple[Name, TypeTree], ...]
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class TupleType:
+class TupleType(Frozen):
     """`(A, B)`; `()` is the unit."""
 
     items: tuple[TypeTree, ...]
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class SequenceType:
+class SequenceType(Frozen):
     """`T*`."""
 
     element: TypeTree
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionType:
+class FunctionType(Frozen):
     """`(A, B) -> C`."""
 
     parameters: tuple[TypeTree, ...]
     result: TypeTree
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedType:
+class PlacedType(Frozen):
     """`T@SERVER`, `T@CLIENTS` (`each` false) or `<T>@CLIENTS` (`each` true). `place` is as written, not yet checked."""
 
     type: TypeTree
     place: Name
     each: bool
-    span: Span = _span()
+    span: Span
 
 
 TypeTree = NamedType | AnyType | RecordType | TupleType | SequenceType | FunctionType | PlacedType
 
 
-@dataclass(frozen=True, slots=True)
-class IntegerDim:
+class IntegerDim(Frozen):
     """A size written as a number."""
 
     value: int
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownDim:
+class UnknownDim(Frozen):
     """`?`."""
 
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class BinaryDim:
+class BinaryDim(Frozen):
     """`n + 1`, `n - 1`, `n / 2` (the division must be exact)."""
 
     operator: str
     left: TypeArgument
     right: TypeArgument
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class CallDim:
+class CallDim(Frozen):
     """`product(n, m)`, `ceil(n / 2)`, `floor(n / 2)`; after `...` also `drop(s, axis)` and the other shape functions."""
 
     function: Name
     arguments: tuple[TypeArgument, ...]
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Pack:
+class Pack(Frozen):
     """`...s` or `...drop(s, axis)`: any number of dimensions."""
 
     shape: Name | CallDim
-    span: Span = _span()
+    span: Span
 
 
 # A bare lower-case name is a `NamedType` without arguments until names are resolved.
 TypeArgument = TypeTree | IntegerDim | UnknownDim | BinaryDim | CallDim | Pack
 
 
-@dataclass(frozen=True, slots=True)
-class TypeParameter:
+class TypeParameter(Frozen):
     """`T`, `T: Float`, `D: float`, `n`, `...s`."""
 
     name: Name
     bound: Name | None
     pack: bool
-    span: Span = _span()
+    span: Span
 
 
 # ---- patterns ----
 
 
-@dataclass(frozen=True, slots=True)
-class NamePattern:
+class NamePattern(Frozen):
     name: Name
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Wildcard:
-    span: Span = _span()
+class Wildcard(Frozen):
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class TuplePattern:
+class TuplePattern(Frozen):
     items: tuple[Pattern, ...]
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class RecordPattern:
+class RecordPattern(Frozen):
     """`{weights, slots}`: binds the fields named; others are left."""
 
     names: tuple[Name, ...]
-    span: Span = _span()
+    span: Span
 
 
 Pattern = NamePattern | Wildcard | TuplePattern | RecordPattern
@@ -177,171 +156,150 @@ Pattern = NamePattern | Wildcard | TuplePattern | RecordPattern
 # ---- expressions ----
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(Frozen):
     name: Name
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class IntegerLiteral:
+class IntegerLiteral(Frozen):
     value: int
     text: str  # as written, for the printer: `60_000`
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class FloatLiteral:
+class FloatLiteral(Frozen):
     value: float
     text: str
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class StringLiteral:
+class StringLiteral(Frozen):
     value: str  # without quotes, escapes replaced
     text: str  # as written, with quotes
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class BoolLiteral:
+class BoolLiteral(Frozen):
     value: bool
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class TupleExpression:
+class TupleExpression(Frozen):
     """`(a, b)`; `()` is the unit. Parentheses around one expression leave no node."""
 
     items: tuple[Expression, ...]
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ListExpression:
+class ListExpression(Frozen):
     """`[a, b]`: a tensor of its items, or in a test the values of the clients."""
 
     items: tuple[Expression, ...]
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class RecordField:
+class RecordField(Frozen):
     """`name: value`, or the pun `name` (then `value` is the variable of that name and `pun` is true)."""
 
     name: Name
     value: Expression
     pun: bool
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
+class Spread(Frozen):
     """`..record`: its fields, which later ones replace."""
 
     value: Expression
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class RecordExpression:
+class RecordExpression(Frozen):
     items: tuple[RecordField | Spread, ...]
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class FieldAccess:
+class FieldAccess(Frozen):
     target: Expression
     name: Name
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(Frozen):
     """One argument of a call, by position or by name."""
 
     name: Name | None
     value: Expression
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Frozen):
     function: Expression
     arguments: tuple[Argument, ...]
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Frozen):
     """`a:b` between index brackets; either end may be missing."""
 
     start: Expression | None
     stop: Expression | None
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Frozen):
     """`x[i, a:b]`; also type arguments, `zeros[Weights]`: names/ tells them apart."""
 
     target: Expression
     items: tuple[Expression | Slice, ...]
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(Frozen):
     """`-x` or `not x`."""
 
     operator: str
     operand: Expression
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(Frozen):
     """`+ - * / // % @ == != < <= > >= and or`. `operator_span` covers the sign alone."""
 
     operator: str
     left: Expression
     right: Expression
-    operator_span: Span = _span()
-    span: Span = _span()
+    operator_span: Span
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Frozen):
     """`name`, `name: type`, `name: type = default`; a pattern is allowed only as `_`."""
 
     name: Name  # "_" for one that is not read
     type: TypeTree | None
     default: Expression | None
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Lambda:
+class Lambda(Frozen):
     """`fn (x) => e` (a block with no statements, `arrow` true) or `fn (x) { … }`."""
 
     parameters: tuple[Parameter, ...]
     result: TypeTree | None
     body: Block
     arrow: bool
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class If:
+class If(Frozen):
     condition: Expression
     then: Block
     otherwise: Block  # `else if` is a block that holds the inner `If` alone
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(Frozen):
     """`fold P in xs from a as now {…}`, `scan …`, `repeat n from a as now {…}`.
 
     `over` is the sequence, or the count of `repeat`, whose `element` is None.
@@ -353,7 +311,7 @@ class Loop:
     start: Expression
     state: Pattern
     body: Block
-    span: Span = _span()
+    span: Span
 
 
 Expression = (
@@ -376,66 +334,59 @@ Expression = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Let:
+class Let(Frozen):
     pattern: Pattern
     type: TypeTree | None
     value: Expression
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(Frozen):
     """`expect(…)`, `print(…)` or `probe(…)` on a line of its own."""
 
     kind: str
     arguments: tuple[Argument, ...]
-    span: Span = _span()
+    span: Span
 
 
 Statement = Let | Effect
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Frozen):
     """Statements, then the value. Only a test's block may lack the value; it is then the unit."""
 
     statements: tuple[Statement, ...]
     value: Expression
-    span: Span = _span()
+    span: Span
 
 
 # ---- declarations ----
 
 
-@dataclass(frozen=True, slots=True)
-class Import:
+class Import(Frozen):
     """`import random` (names empty: binds the module) or `import learning.model (Model, count)`."""
 
     module: tuple[Name, ...]
     names: tuple[Name, ...]
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Allow:
+class Allow(Frozen):
     """`allow collect`."""
 
     name: Name
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class TypeDeclaration:
+class TypeDeclaration(Frozen):
     name: Name
     type_parameters: tuple[TypeParameter, ...]
     type: TypeTree
     documentation: str
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionDeclaration:
+class FunctionDeclaration(Frozen):
     """`fn` (`kind` "fn") or `fed` (`kind` "fed")."""
 
     kind: str
@@ -445,21 +396,19 @@ class FunctionDeclaration:
     result: TypeTree | None
     body: Block
     documentation: str
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ExternDeclaration:
+class ExternDeclaration(Frozen):
     name: Name
     type_parameters: tuple[TypeParameter, ...]
     parameters: tuple[Parameter, ...]
     result: TypeTree
     documentation: str
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class PrimitiveDeclaration:
+class PrimitiveDeclaration(Frozen):
     """`prim elementwise exp[T: Float](x: T) -> T  derivative (dy) => dy * result`.
 
     `group` is the class that says how the operation batches over clients. `derivative` is a lambda
@@ -474,21 +423,19 @@ class PrimitiveDeclaration:
     result: TypeTree
     derivative: Lambda | None
     documentation: str
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(Frozen):
     name: Name
     parameters: tuple[Parameter, ...]
     result: TypeTree | None
     body: Block
     documentation: str
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessDeclaration:
+class ProcessDeclaration(Frozen):
     """A process given by its methods, or (`= expression`) by another process."""
 
     name: Name
@@ -496,16 +443,15 @@ class ProcessDeclaration:
     parameters: tuple[Parameter, ...]
     body: tuple[Method, ...] | Expression
     documentation: str
-    span: Span = _span()
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class TestDeclaration:
-    __test__ = False  # not a test of pytest's
+class TestDeclaration(Frozen):
+    __test__: ClassVar[bool] = False  # not a test of pytest's
 
     title: str
     body: Block
-    span: Span = _span()
+    span: Span
 
 
 Declaration = (
@@ -520,10 +466,9 @@ Declaration = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(Frozen):
     """A parsed file. `documentation` is the file's leading `##` lines when a blank line or an import follows them."""
 
-    source: Source = field(compare=False, repr=False)
+    source: Source
     declarations: tuple[Declaration, ...]
     documentation: str

@@ -15,15 +15,15 @@ class Frozen:
     """The base of a frozen record: annotate the fields in the class body, defaults allowed at the end."""
 
     uncompared: ClassVar[frozenset[str]] = frozenset({"span", "operator_span", "source"})
-    fields: ClassVar[tuple[str, ...]] = ()
-    __match_args__: ClassVar[tuple[str, ...]] = ()
+    field_names: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         own = [name for name, kind in cls.__dict__.get("__annotations__", {}).items() if not kind.startswith("ClassVar")]
-        cls.fields = cls.__match_args__ = (*cls.fields, *(name for name in own if name not in cls.fields))
-        arguments = [f"{name}=default_{name}" if hasattr(cls, name) else name for name in cls.fields]
-        defaults = {f"default_{name}": getattr(cls, name) for name in cls.fields if hasattr(cls, name)}
-        stores = "".join(f"\n d[{name!r}] = {name}" for name in cls.fields)
+        cls.field_names = (*cls.field_names, *(name for name in own if name not in cls.field_names))
+        cls.__match_args__ = cls.field_names  # type: ignore[misc]
+        arguments = [f"{name}=default_{name}" if hasattr(cls, name) else name for name in cls.field_names]
+        defaults = {f"default_{name}": getattr(cls, name) for name in cls.field_names if hasattr(cls, name)}
+        stores = "".join(f"\n d[{name!r}] = {name}" for name in cls.field_names)
         scope: dict[str, object] = {}
         exec(f"def __init__(self, {', '.join(arguments)}):\n d = self.__dict__{stores}", defaults, scope)  # noqa: S102
         cls.__init__ = scope["__init__"]  # type: ignore[method-assign,assignment]
@@ -35,14 +35,14 @@ class Frozen:
         if type(self) is not type(other):
             return NotImplemented
         mine, theirs = self.__dict__, other.__dict__
-        return all(mine[name] == theirs[name] for name in self.fields if name not in self.uncompared)
+        return all(mine[name] == theirs[name] for name in self.field_names if name not in self.uncompared)
 
     def __hash__(self) -> int:
         mine = self.__dict__
-        return hash((type(self), *(mine[name] for name in self.fields if name not in self.uncompared)))
+        return hash((type(self), *(mine[name] for name in self.field_names if name not in self.uncompared)))
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={self.__dict__[name]!r}" for name in self.fields if name not in self.uncompared)
+        shown = ", ".join(f"{name}={self.__dict__[name]!r}" for name in self.field_names if name not in self.uncompared)
         return f"{type(self).__name__}({shown})"
 
     def replace(self, **changes: object) -> Self:

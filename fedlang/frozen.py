@@ -20,7 +20,7 @@ class Frozen:
     def __init_subclass__(cls) -> None:
         own = [name for name, kind in cls.__dict__.get("__annotations__", {}).items() if not kind.startswith("ClassVar")]
         cls.field_names = (*cls.field_names, *(name for name in own if name not in cls.field_names))
-        cls.__match_args__ = cls.field_names  # type: ignore[attr-defined]
+        setattr(cls, "__match_args__", cls.field_names)  # noqa: B010 (type checkers make their own)
         arguments = [f"{name}=default_{name}" if hasattr(cls, name) else name for name in cls.field_names]
         defaults = {f"default_{name}": getattr(cls, name) for name in cls.field_names if hasattr(cls, name)}
         stores = "".join(f"\n d[{name!r}] = {name}" for name in cls.field_names)

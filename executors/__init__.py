@@ -1,0 +1,4 @@
+"""The executors that come with fedlang.
+
+Installed as `fedlang.executors`; found by name through `fedlang.run.registry`.
+"""

@@ -1,0 +1,79 @@
+"""Checks, prints, probes, and calls of Python functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fedlang.ir.graph import Node
+from fedlang.run.errors import check_failed
+from fedlang.run.externs import find_extern
+from fedlang.run.values import as_array
+from fedlang.source import Span
+
+from .kernel import Compile, Frame, Kernel, Maker, Numbers, attributes_of
+
+
+def _check(node: Node, compile: Compile, span: Span | None) -> Kernel:
+    message = str(attributes_of(node).get("message", ""))
+
+    def kernel(frame: Frame, condition: Numbers) -> tuple[()]:
+        if not np.all(condition):
+            raise check_failed(message, span)
+        return ()
+
+    return kernel
+
+
+def _print(node: Node, compile: Compile, span: Span | None) -> Kernel:
+    """Each `{}` of the format becomes one value; values beyond them follow after spaces."""
+    pieces = str(attributes_of(node).get("format", "")).split("{}")
+
+    def kernel(frame: Frame, *values: Any) -> tuple[()]:
+        frame.sink.print(fill(pieces, [show(value) for value in values]))
+        return ()
+
+    return kernel
+
+
+def fill(pieces: list[str], values: list[str]) -> str:
+    """The pieces of a format with values between them."""
+    slots = len(pieces) - 1
+    between = values[:slots] + ["{}"] * (slots - len(values))
+    text = pieces[0] + "".join(value + piece for value, piece in zip(between, pieces[1:], strict=True))
+    return " ".join([text, *values[slots:]]) if text else " ".join(values[slots:])
+
+
+def show(value: Any) -> str:
+    """A value as people read it."""
+    return str(value.tolist() if isinstance(value, np.ndarray) and value.ndim == 0 else value)
+
+
+def _probe(node: Node, compile: Compile, span: Span | None) -> Kernel:
+    name = str(attributes_of(node)["name"])
+
+    def kernel(frame: Frame, value: Any) -> tuple[()]:
+        frame.sink.probe(name, value)
+        return ()
+
+    return kernel
+
+
+def _extern(node: Node, compile: Compile, span: Span | None) -> Kernel:
+    handle = str(attributes_of(node)["handle"])
+    several = isinstance(node.type, tuple)
+    dtypes = [
+        leaf.dtype for leaf in (node.type if isinstance(node.type, tuple) else (node.tensor,)) if hasattr(leaf, "dtype")
+    ]
+
+    def kernel(frame: Frame, *arguments: Any) -> Any:
+        results = find_extern(handle, span).call(*arguments)
+        given = results if isinstance(results, tuple) else (results,)
+        checked = tuple(as_array(value, dtype) for value, dtype in zip(given, dtypes, strict=True))
+        return checked if several else checked[0]
+
+    return kernel
+
+
+KERNELS: dict[str, Maker] = {"check": _check, "print": _print, "probe": _probe, "extern": _extern}

@@ -1,0 +1,132 @@
+"""What can go wrong when a program runs. One function a mistake; each gives the exception to raise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from fedlang.diagnostics import Diagnostic, DiagnosticError, Label
+from fedlang.source import Span
+
+
+def _error(
+    code: str, title: str, span: Span | None = None, label: str = "", *, notes: Sequence[str] = (), hint: str = ""
+) -> DiagnosticError:
+    labels = () if span is None else (Label(span, label),)
+    return DiagnosticError(Diagnostic(code, title, labels, tuple(notes), hint))
+
+
+def size_mismatch(
+    size: str, first: str, first_value: int, second: str, second_value: int, span: Span | None
+) -> DiagnosticError:
+    """One size has two values."""
+    title = f"`{size}` is {first_value} in {first} and {second_value} in {second}"
+    return _error("FED0601", title, span, f"`{size}` is {second_value} here")
+
+
+def wrong_argument(name: str, found: str, wanted: str, span: Span | None) -> DiagnosticError:
+    """A value that is not of its parameter's type reaches a graph."""
+    return _error("FED0601", f"{name} is {found}, not {wanted}", span)
+
+
+def check_failed(message: str, span: Span | None) -> DiagnosticError:
+    """A `check` whose condition is false."""
+    return _error("FED0602", message or "a check failed", span, "this does not hold")
+
+
+def operation_failed(op: str, reason: str, span: Span | None) -> DiagnosticError:
+    """An operation that its inputs do not allow."""
+    return _error("FED0603", f"`{op}` failed: {reason}", span)
+
+
+def unknown_extern(handle: str, known: Sequence[str], span: Span | None) -> DiagnosticError:
+    """A function from Python that nobody has registered."""
+    return _error("FED0604", f"no Python function is registered as `{handle}`", span, hint=_nearest(handle, known))
+
+
+def unknown_executor(name: str, known: Sequence[str]) -> DiagnosticError:
+    """A name that no executor has."""
+    note = f"there are {', '.join(f'`{each}`' for each in sorted(known))}"
+    return _error("FED0605", f"no executor is called `{name}`", notes=[note], hint=_nearest(name, known))
+
+
+def executor_unavailable(name: str, reason: str) -> DiagnosticError:
+    """An executor whose package cannot be imported."""
+    return _error("FED0606", f"the executor `{name}` cannot be loaded: {reason}")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, 3)
+    return f"did you mean {' or '.join(f'`{each}`' for each in near)}?" if near else ""
+
+
+def client_failed(client: str, cause: DiagnosticError) -> DiagnosticError:
+    """What went wrong at one client, with the client's id added."""
+    named = [
+        each.replace(title=f"client {client}: {each.title}", notes=(*each.notes, f"at client `{client}`"))
+        for each in cause.diagnostics
+    ]
+    return DiagnosticError(*named)
+
+
+def not_finite(client: str, path: str, span: Span | None) -> DiagnosticError:
+    """A client's value has NaN or an infinity."""
+    return _error(
+        "FED0610", f"client {client} sends a value that is not finite{_of(path)}", span, f"from client `{client}`"
+    )
+
+
+def bad_weight(client: str, weight: float, span: Span | None) -> DiagnosticError:
+    """A weight that is negative or not finite."""
+    return _error("FED0611", f"client {client} has the weight {weight}", span, "a weight is finite and not negative")
+
+
+def no_clients(kind: str, path: str, span: Span | None) -> DiagnosticError:
+    """A mean, minimum or maximum of nothing."""
+    hint = "give the result for this case: `otherwise = …`"
+    return _error("FED0612", f"the {kind} over no clients{_of(path)}", span, hint=hint)
+
+
+def no_weight(path: str, span: Span | None) -> DiagnosticError:
+    """A mean of clients whose weights are all zero."""
+    hint = "give the result for this case: `otherwise = …`"
+    return _error("FED0613", f"the weights of all clients are zero{_of(path)}", span, hint=hint)
+
+
+def overflow(kind: str, dtype: str, path: str, span: Span | None) -> DiagnosticError:
+    """An aggregate beyond its dtype."""
+    return _error("FED0614", f"the {kind} over the clients does not fit {dtype}{_of(path)}", span)
+
+
+def shapes_differ(
+    first: str, first_shape: tuple[int, ...], second: str, second_shape: tuple[int, ...], path: str, span: Span | None
+) -> DiagnosticError:
+    """Two clients whose values cannot be combined."""
+    title = f"clients {first} and {second} send values of different shapes{_of(path)}"
+    notes = [f"client {first} has {list(first_shape)}", f"client {second} has {list(second_shape)}"]
+    return _error("FED0615", title, span, notes=notes, hint="nothing broadcasts across clients")
+
+
+def out_of_bounds(client: str, low: object, high: object, path: str, span: Span | None) -> DiagnosticError:
+    """A value outside the range that a secure sum declares."""
+    title = f"client {client} sends a value outside {low} to {high}{_of(path)}"
+    return _error("FED0616", title, span, f"from client `{client}`")
+
+
+def unreadable_client(client: str, reason: str) -> DiagnosticError:
+    """Client data that cannot be read."""
+    return _error("FED0617", f"the data of client {client} cannot be read: {reason}")
+
+
+def unknown_client(client: str, known: Sequence[str]) -> DiagnosticError:
+    """A client that the data does not have."""
+    return _error("FED0618", f"there is no client `{client}`", hint=_nearest(client, known))
+
+
+def missing_input(name: str) -> DiagnosticError:
+    """A program run without one of its inputs."""
+    return _error("FED0619", f"the input `{name}` has no value")
+
+
+def _of(path: str) -> str:
+    return f" (`{path}`)" if path else ""

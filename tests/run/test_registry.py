@@ -1,0 +1,47 @@
+"""Executors by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from fedlang.diagnostics import DiagnosticError
+from fedlang.run.executor import Executor
+from fedlang.run.registry import EXECUTORS, executor, executor_names, get_executor, set_default_executor
+
+
+def test_an_executor_is_loaded_once():
+    assert isinstance(get_executor("reference"), Executor)
+    assert get_executor("reference") is get_executor("reference")
+    assert set(EXECUTORS) <= set(executor_names())
+
+
+def test_an_unknown_name_offers_the_nearest():
+    with pytest.raises(DiagnosticError, match=r"FED0605.*referense(.|\n)*did you mean `reference`"):
+        get_executor("referense")
+
+
+def test_the_one_in_force_is_chosen_by_block_then_by_default(monkeypatch):
+    monkeypatch.setitem(EXECUTORS, "other", "fedlang.executors.reference:ReferenceExecutor")
+    with executor("other") as inside:
+        assert get_executor() is inside
+    assert get_executor() is not inside
+    with pytest.raises(DiagnosticError):
+        set_default_executor("nobody")
+    set_default_executor("reference")
+    assert get_executor() is get_executor("reference")
+
+
+def test_what_is_no_executor_or_missing_is_said(monkeypatch):
+    monkeypatch.setitem(EXECUTORS, "broken", "fedlang.executors.nowhere:Executor")
+    monkeypatch.setitem(EXECUTORS, "number", "builtins:int")
+    for name in ("broken", "number"):
+        with pytest.raises(DiagnosticError, match="FED0606"):
+            get_executor(name)
+
+
+def test_the_reference_does_not_import_tensorflow():
+    code = "import fedlang.run.registry as r, sys; r.get_executor('reference'); sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

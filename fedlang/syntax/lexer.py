@@ -18,7 +18,7 @@ from lark.lexer import Lexer, LexerState, TerminalDef, Token
 
 OPENING = frozenset({"LPAR", "LSQB", "LBRACE"})
 CLOSING = frozenset({"RPAR", "RSQB", "RBRACE"})
-LAST_IN_LINE = CLOSING | {"NAME", "INT", "FLOAT", "STRING", "TRUE", "FALSE", "UNDERSCORE", "STAR"}
+LAST_IN_LINE = CLOSING | {"NAME", "INT", "FLOAT", "STRING", "TRUE", "FALSE", "UNDERSCORE"}
 
 
 class LayoutLexer(Lexer):
@@ -43,7 +43,7 @@ class LayoutLexer(Lexer):
         while position < end:
             found = match(text, position, end)
             if found is None:
-                raise UnexpectedCharacters(text, position, 1, 1)
+                raise UnexpectedCharacters(text, position, 1, 1)  # type: ignore[no-untyped-call]
             kind = found.lastgroup
             assert kind is not None, "every terminal is a named group"
             start, position = position, found.end()

@@ -100,7 +100,7 @@ class BinaryDim(Frozen):
 
 
 class CallDim(Frozen):
-    """`product(n, m)`, `ceil(n / 2)`, `floor(n / 2)`; after `...` also `drop(s, axis)` and the other shape functions."""
+    """`product(n, m)`, `ceil(n / 2)`, `floor(n / 2)`; after `...` also shape functions like `drop(s, axis)`."""
 
     function: Name
     arguments: tuple[TypeArgument, ...]

@@ -1,8 +1,8 @@
 """The one style of fedlang's text: `print_module` is the formatter behind `fed fmt`.
 
 In: a tree without mistakes, with the source its spans point into. Out: text that parses to an equal tree.
-Comments stay, as do single blank lines, and line breaks between the items of a list; all other blanks are the printer's.
-Lists fill their lines below their first item; one opened at the end of a line has one item a line.
+Comments stay, as do single blank lines, and line breaks between the items of a list; all other blanks are the
+printer's. Lists fill their lines below their first item; one opened at the end of a line has one item a line.
 """
 
 from __future__ import annotations
@@ -274,7 +274,7 @@ class _Printer:
             case t.TupleType(items, span):
                 return self.listed("(", items, self.type, ")", span)
             case t.SequenceType(element):
-                return cat(self.tight_type(element, sequence=False), "*")
+                return cat(self.tight_type(element), "*")
             case t.FunctionType(parameters, result, span):
                 end = result.span.start
                 return cat(
@@ -291,7 +291,7 @@ class _Printer:
             case _:
                 assert_never(node)
 
-    def tight_type(self, node: t.TypeTree, *, sequence: bool = True) -> Doc:
+    def tight_type(self, node: t.TypeTree) -> Doc:
         """A type before `*` or `@`."""
         loose = isinstance(node, t.FunctionType | t.PlacedType)
         return cat("(", self.type(node), ")") if loose else self.type(node)

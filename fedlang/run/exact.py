@@ -1,0 +1,452 @@
+"""Exact sums and means over clients: rounded once, at the very end, so that nothing depends on order, chunks or merges.
+
+In: clients' float arrays, `[clients, …]`, all of them finite, with weights or without. Out: RN(sum of w x), or RN(sum
+of w x / sum of w), each coordinate the nearest number of its dtype to the real number that the formula names.
+
+How the sum is held. Every coordinate has a cascade of float64 components whose exact sum is the sum so far. A number
+is added by the error-free two-sum (Knuth, TAOCP 2, 4.2.2, theorem B): the first component takes the rounded sum, the
+next one takes the rounding error, and so on until no coordinate has an error left. A component is added to the
+cascade when an error falls out of the last one, so no bit is ever lost; two components (106 bits) are nearly always
+enough.
+
+How a chunk is added. Two-sums for each client would cost a dozen passes over the data. A tile of the chunk is summed
+over its rows in plain float64 instead, where that is exact: the exponents of its greatest and least elements say how
+many bits the sum needs. If more than 53, the tile is first cut into slices by Rump's extraction (Rump, Ogita, Oishi:
+"Accurate floating-point summation I", SIAM J. Sci. Comput. 2008): q = (v + M) - M is v rounded to a grid so coarse
+that the q's of a tile add up exactly, v - q is exact, and is cut again. Only the slices' sums meet the cascade.
+
+Products w x are exact too. A float32 times a float32 has 48 bits. Weights of more than 24 bits are split in pieces of
+24, and float64 values in two of at most 27, and each pair of pieces is added by itself. The invariant every path here
+keeps is that each product fits 53 bits: error-free transforms survive compilers that contract a * b + c only because
+of it. float64 values too large or too small for that are scaled by powers of 2 ** 1024 and held in cascades of their
+own.
+
+How it ends. The components are swept by two-sums until each is no more than half a unit in the last place of the one
+before. Then the first, moved to its odd neighbour if anything follows (rounding to odd: Boldo, Melquiond, "Emulation
+of FMA and correctly rounded sums", IEEE Trans. Comput. 2008), rounds to float32, float16 and bfloat16 as the exact
+sum would. A mean is the quotient q of leading parts, corrected once, with the sign of the exact remainder S - q W in
+place of what follows.
+
+The wire form of a partial sum is an integer for each coordinate, in balanced digits of 40 bits on an absolute grid:
+it is canonical, so equal sums are equal bytes however they came about.
+
+float32 (and bfloat16, which has its exponents) subnormals are zero on the way in and on the way out, because TensorFlow
+flushes them on CPUs. A sum that is exactly zero is 0.0.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles: TypeAlias = NDArray[np.float64]
+Floats: TypeAlias = NDArray[Any]
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+FLUSHED = (np.dtype(np.float32), BFLOAT16)
+TINY = np.float32(2.0**-126)
+DIGIT = 40
+CLASS = 1024  # the exponents of one cascade lie within CLASS / 2 of a multiple of it
+COLUMNS, ELEMENTS, ROWS = 2048, 65536, 4096  # a tile's greatest width, its size, and its greatest height
+
+
+def two_sum(a: Doubles, b: Doubles) -> tuple[Doubles, Doubles]:
+    """The rounded sum, and its error, exactly."""
+    total = a + b
+    back = total - a
+    return total, (a - (total - back)) + (b - back)
+
+
+def two_product(a: Doubles, b: float) -> tuple[Doubles, Doubles]:
+    """The rounded product and its error, exactly (Dekker 1971), for factors and products of modest exponents."""
+    product = a * b
+    a_high, b_high = _upper(a), float(_upper(np.float64(b)))
+    a_low, b_low = a - a_high, b - b_high
+    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+def _upper(a: Any) -> Any:
+    stretched = 134217729.0 * a  # 2 ** 27 + 1
+    return stretched - (stretched - a)
+
+
+def settle(components: list[Doubles]) -> list[Doubles]:
+    """The same exact sum, each component at most half a unit in the last place of the one before; zeros at the end."""
+    parts = list(components)
+    while True:
+        moved = False
+        for k in range(len(parts) - 1, 0, -1):
+            total, error = two_sum(parts[k - 1], parts[k])
+            moved = moved or not np.array_equal(total, parts[k - 1])
+            parts[k - 1], parts[k] = total, error
+        if not moved:
+            return parts
+
+
+def to_odd(value: Doubles, rest: Doubles) -> Doubles:
+    """`value + rest` rounded to odd: where the rest is not zero, the one of the two neighbours whose last bit is 1."""
+    bits = np.ascontiguousarray(value).view(np.int64)
+    step = np.where((rest > 0) == (value > 0), 1, -1)
+    return (bits + np.where((rest != 0) & (bits & 1 == 0), step, 0)).view(np.float64)
+
+
+def narrow(value: Doubles, rest: Doubles, dtype: np.dtype[Any]) -> Floats:
+    """`value + rest` (the rest less than a unit in the last place) rounded once to float32, float16 or bfloat16."""
+    odd = to_odd(value, rest)
+    if dtype == BFLOAT16:
+        single = odd.astype(np.float32)
+        left = odd - single
+        even = np.ascontiguousarray(single).view(np.int32) & 1 == 0
+        toward = np.nextafter(single, np.copysign(np.float32(np.inf), left).astype(np.float32))
+        odd = np.where((left != 0) & even & np.isfinite(single), toward, single)
+    return flush(odd.astype(dtype))
+
+
+def flush(values: Floats) -> Floats:
+    """float32 and bfloat16 subnormals as zeros of their sign; other values as they are."""
+    if values.dtype not in FLUSHED:
+        return values
+    wide = values.astype(np.float32)
+    small = (np.abs(wide) < TINY) & (wide != 0)
+    return np.where(small, np.copysign(np.float32(0), wide), wide).astype(values.dtype) if small.any() else values
+
+
+def round_fraction(value: Fraction, dtype: np.dtype[Any]) -> Any:
+    """The nearest number of the dtype, ties to even; infinite beyond its range. The slow, plain definition."""
+    precision, least = {2: (11, -24), 4: (24, -149), 8: (53, -1074)}[dtype.itemsize]
+    if dtype == BFLOAT16:
+        precision, least = 8, -133
+    if not value:
+        return dtype.type(0)
+    size = abs(value)
+    exponent = size.numerator.bit_length() - size.denominator.bit_length()
+    exponent -= Fraction(2) ** exponent > size
+    unit = max(exponent - precision + 1, least)
+    whole = round(size / Fraction(2) ** unit)
+    try:
+        near = math.ldexp(whole, unit)
+    except OverflowError:
+        near = math.inf
+    with np.errstate(over="ignore"):
+        return flush(np.array([near if value > 0 else -near]).astype(dtype))[0]
+
+
+class ExactSum:
+    """The exact sum of arrays of one shape and float dtype, or of their products with weights.
+
+    `add` takes finite values only: the caller refuses others first. Sums of equal shape and dtype `merge`.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.size = math.prod(shape)
+        self.cascades: dict[int, list[Doubles]] = {}
+
+    def add(self, values: Floats, weights: Floats | None = None) -> None:
+        """Adds `values[clients, …]`, each client's times its weight where there are weights."""
+        flat = np.ascontiguousarray(values).reshape(len(values), self.size)
+        if flat.dtype.itemsize == 2:
+            flat = flat.astype(np.float32)
+        pieces = [None] if weights is None else _weight_pieces(np.asarray(weights))
+        with np.errstate(all="ignore"):
+            for rows, columns in _tiles(*flat.shape):
+                for piece in pieces:
+                    self._add_tile(flat[rows, columns], None if piece is None else piece[rows], columns)
+
+    def merge(self, other: ExactSum) -> None:
+        """Adds what another sum has."""
+        assert (self.shape, self.dtype) == (other.shape, other.dtype), "sums of one kind"
+        for scale, parts in other.cascades.items():
+            for part in parts:
+                self._push(part, slice(0, self.size), scale)
+
+    def sum(self) -> Floats:
+        """The rounded sum; infinite where it is beyond the dtype."""
+        if self.cascades.keys() - {0}:
+            return self._slowly(Fraction(1))
+        parts = settle(self._parts())
+        if self.dtype == np.float64:
+            return _to_nearest(parts).reshape(self.shape)
+        with np.errstate(over="ignore", under="ignore"):
+            return narrow(parts[0], parts[1], self.dtype).reshape(self.shape)
+
+    def mean(self, total: Fraction) -> Floats:
+        """The sum divided by a positive number, rounded once."""
+        modest = Fraction(1, 2**300) < total < 2**300
+        if self.cascades.keys() - {0} or not modest:
+            return self._slowly(total)
+        weights = _expand(total)
+        parts = settle(self._parts())
+        with np.errstate(over="ignore", under="ignore"):
+            quotient, rest = _divide(parts, weights)
+            if self.dtype != np.float64:
+                return narrow(quotient, rest, self.dtype).reshape(self.shape)
+        return self._mean_of_doubles(quotient, rest, parts[0], total)
+
+    def fraction(self, column: int) -> Fraction:
+        """The exact sum of one coordinate (counted in the flattened shape)."""
+        return sum(
+            (
+                Fraction(float(part[column])) * Fraction(2) ** scale
+                for scale, all in self.cascades.items()
+                for part in all
+            ),
+            Fraction(0),
+        )
+
+    def digits(self) -> tuple[int, NDArray[np.int64]]:
+        """The wire form: `low` and balanced digits `[k, size]`; the sum is that of digit[k] * 2 ** (40 (low + k))."""
+        terms = [(part, scale) for scale, parts in sorted(self.cascades.items()) for part in parts if part.any()]
+        if not terms:
+            return 0, np.zeros((0, self.size), np.int64)
+        split = [_split(part, scale) for part, scale in terms]
+        low = min(int(place.min()) for _, place in split) // DIGIT
+        high = max(int(place.max()) for _, place in split) // DIGIT + 4
+        digits = np.zeros((high - low + 1, self.size), np.int64)
+        for whole, place in split:
+            _spread(digits, whole, place - DIGIT * low)
+        _balance(digits)
+        used = np.flatnonzero(digits.any(axis=1))
+        return (low + int(used[0]), digits[used[0] : used[-1] + 1]) if len(used) else (0, digits[:0])
+
+    def to_bytes(self) -> bytes:
+        """The wire form; equal bytes for equal sums."""
+        low, digits = self.digits()
+        header = {"dtype": self.dtype.name, "shape": self.shape, "low": low, "digits": len(digits)}
+        return json.dumps(header).encode() + b"\n" + digits.astype("<i8").tobytes()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> ExactSum:
+        """The sum that `to_bytes` wrote."""
+        line, _, body = data.partition(b"\n")
+        header = json.loads(line)
+        dtype = BFLOAT16 if header["dtype"] == "bfloat16" else np.dtype(header["dtype"])
+        result = ExactSum(tuple(header["shape"]), dtype)
+        digits = np.frombuffer(body, "<i8").reshape(header["digits"], result.size)
+        for k, digit in enumerate(digits):
+            place = DIGIT * (header["low"] + k)
+            scale = _class(place) * CLASS
+            result._push(np.ldexp(digit.astype(np.float64), place - scale), slice(0, result.size), scale)
+        return result
+
+    def _add_tile(self, tile: Floats, weights: Doubles | None, columns: slice) -> None:
+        top, low = _exponents(tile)
+        if top is None:
+            return
+        if tile.dtype == np.float32:
+            self._add_singles(tile, weights, columns, top, low)
+        elif weights is None and low > -CLASS // 2 and top < CLASS // 2:
+            self._add_exact(tile.astype(np.float64), columns, top, low)
+        else:
+            self._add_doubles(tile, np.ones(len(tile)) if weights is None else weights, columns)
+
+    def _add_singles(self, tile: Floats, weights: Doubles | None, columns: slice, top: int, low: int) -> None:
+        if low < -149:  # there are subnormals
+            tile = flush(tile)
+        wide = tile.astype(np.float64)
+        if weights is not None:
+            wide *= weights[:, None]
+            above, below = _weight_exponents(weights)
+            top, low = top + above, max(low, -149) + below
+        self._add_exact(wide, columns, top, low)
+
+    def _add_doubles(self, tile: Doubles, weights: Doubles, columns: slice) -> None:
+        """By classes of exponents, so that every product of pieces is exact and in range."""
+        fractions, places = np.frexp(tile)
+        factors, more = np.frexp(weights)
+        places = places.astype(np.int64) + more[:, None]
+        classes = np.floor_divide(places + CLASS // 2, CLASS)
+        live = (fractions != 0) & (factors[:, None] != 0)
+        for each in np.unique(classes[live]).tolist():
+            here = live & (classes == each)
+            scaled = np.where(here, np.ldexp(fractions, np.where(here, places - CLASS * each, 0)), 0.0)
+            for piece in _value_pieces(scaled):
+                product = piece * factors[:, None]
+                top, low = _exponents(product)
+                if top is not None:
+                    self._add_exact(product, columns, top, low, CLASS * each)
+
+    def _add_exact(self, tile: Doubles, columns: slice, top: int, low: int, scale: int = 0) -> None:
+        """Adds the rows of a tile whose elements are at most 2 ** top and multiples of 2 ** low.
+
+        Overwrites the tile.
+        """
+        spread = max(2, (len(tile) - 1).bit_length())
+        while len(tile) > 1 and top + spread - low > 53:
+            grid = top + spread - 53
+            magic = np.float64(math.ldexp(1.5, grid + 52))
+            coarse = tile + magic
+            coarse -= magic
+            tile -= coarse
+            self._push(np.add.reduce(coarse, axis=0), columns, scale)
+            top = grid - 1
+            if not tile.any():
+                return
+        self._push(np.add.reduce(tile, axis=0), columns, scale)
+
+    def _push(self, value: Doubles, columns: slice, scale: int) -> None:
+        parts = self.cascades.setdefault(scale, [])
+        for part in parts:
+            part[columns], value = two_sum(part[columns], value)
+            if not value.any():
+                return
+        parts.append(np.zeros(self.size))
+        parts[-1][columns] = value
+
+    def _parts(self) -> list[Doubles]:
+        """The components of the cascade, at least two."""
+        parts = self.cascades.get(0, [])
+        return [*parts, *(np.zeros(self.size) for _ in range(2 - len(parts)))]
+
+    def _mean_of_doubles(self, quotient: Doubles, rest: Doubles, leading: Doubles, total: Fraction) -> Floats:
+        """float64 results are the nearest already, but where the remainder is close to half a unit or out of range."""
+        beside = np.nextafter(quotient, np.copysign(np.inf, rest))
+        gap = np.abs(beside - quotient)
+        close = np.abs(np.abs(rest) - gap / 2) <= gap * 2.0**-40
+        far = (np.abs(leading) > 2.0**300) | ((np.abs(leading) < 2.0**-300) & (leading != 0))
+        result = quotient.copy()
+        for column in np.flatnonzero(((rest != 0) & close) | far).tolist():
+            result[column] = round_fraction(self.fraction(column) / total, self.dtype)
+        return result.reshape(self.shape)
+
+    def _slowly(self, total: Fraction) -> Floats:
+        values = [round_fraction(self.fraction(column) / total, self.dtype) for column in range(self.size)]
+        return np.array(values, self.dtype).reshape(self.shape)
+
+
+def _tiles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
+    width = min(columns, COLUMNS)
+    height = max(1, min(ROWS, ELEMENTS // max(width, 1)))
+    for left in range(0, columns, COLUMNS):
+        for top in range(0, rows, height):
+            yield slice(top, min(top + height, rows)), slice(left, min(left + width, columns))
+
+
+def _exponents(tile: Floats) -> tuple[int, int] | tuple[None, int]:
+    """`top` and `low`: elements are below 2 ** top and multiples of 2 ** low; None where all are zero."""
+    double = tile.dtype == np.float64
+    fraction, bias = (52, 1023) if double else (23, 127)
+    unsigned: type[np.unsignedinteger] = np.uint64 if double else np.uint32
+    bits: Floats = np.ascontiguousarray(tile).view(unsigned)
+    bits = bits & unsigned((1 << (8 * tile.itemsize - 1)) - 1)
+    greatest = int(bits.max(initial=0))
+    if not greatest:
+        return None, 0
+    least = int((bits - unsigned(1)).min()) + 1  # zeros wrap around to the top
+    return (greatest >> fraction) - bias + 1, (least >> fraction) - bias - fraction
+
+
+def _weight_exponents(weights: Doubles) -> tuple[int, int]:
+    """As `_exponents`, with the least bit that is really there: small whole weights cost few bits."""
+    fractions, places = np.frexp(weights[weights != 0])
+    if not len(places):
+        return 0, 0
+    whole = (fractions * 2.0**53).astype(np.int64)
+    last = np.frexp((whole & -whole).astype(np.float64))[1] - 1
+    return int(places.max()), int((places - 53 + last).min())
+
+
+def _weight_pieces(weights: Floats) -> list[Doubles]:
+    """Arrays of at most 24 significant bits whose exact sum is the weights."""
+    if weights.dtype.kind in "iu":
+        whole = weights.astype(np.uint64)
+        high, low = whole >> np.uint64(32), whole & np.uint64(2**32 - 1)
+        halves = [high.astype(np.float64) * 2.0**32, low.astype(np.float64)]
+    else:
+        halves = [flush(weights).astype(np.float64)]
+    pieces: list[Doubles] = []
+    for rest in halves:
+        while rest.any():
+            piece = _masked(rest, 29)
+            pieces.append(piece)
+            rest = rest - piece
+    return pieces
+
+
+def _value_pieces(values: Doubles) -> list[Doubles]:
+    """Two arrays of at most 27 significant bits whose exact sum is the values."""
+    high = _masked(values, 27)
+    return [high, values - high]
+
+
+def _masked(values: Doubles, dropped: int) -> Doubles:
+    bits = np.ascontiguousarray(values).view(np.uint64)
+    return (bits & np.uint64((2**64 - 1) ^ (2**dropped - 1))).view(np.float64)
+
+
+def _to_nearest(parts: list[Doubles]) -> Doubles:
+    """The leading component of a settled sum, corrected where what follows it breaks a tie."""
+    value, rest = parts[0], parts[1]
+    beside = np.nextafter(value, np.copysign(np.inf, rest))
+    tie = (rest != 0) & (beside - value == 2 * rest)
+    if len(parts) < 3 or not tie.any():
+        return value
+    return np.where(tie & (parts[2] != 0) & ((parts[2] > 0) == (rest > 0)), beside, value)
+
+
+def _expand(total: Fraction) -> list[float]:
+    """Floats whose exact sum is the number, each the nearest to what is left."""
+    floats = []
+    while total:
+        floats.append(float(total))
+        total -= Fraction(floats[-1])
+    return floats
+
+
+def _divide(parts: list[Doubles], weights: list[float]) -> tuple[Doubles, Doubles]:
+    """The quotient within a unit in the last place, and a number of the sign (and about the size) of what it lacks."""
+    quotient = parts[0] / weights[0]
+    rest = _remainder(parts, quotient, weights) / weights[0]
+    better = quotient + rest
+    moved = np.flatnonzero(better != quotient)
+    if len(moved):
+        rest = rest.copy()
+        rest[moved] = _remainder([part[moved] for part in parts], better[moved], weights) / weights[0]
+    return better, rest
+
+
+def _remainder(parts: list[Doubles], quotient: Doubles, weights: list[float]) -> Doubles:
+    """The leading component of the exact S - q W."""
+    terms = list(parts)
+    for weight in weights:
+        product, error = two_product(quotient, weight)
+        terms += [-product, -error]
+    return settle([terms[0] + terms[len(parts)], *terms[1 : len(parts)], *terms[len(parts) + 1 :]])[0]
+
+
+def _class(place: int) -> int:
+    return (place + CLASS // 2) // CLASS
+
+
+def _split(part: Doubles, scale: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Whole numbers and the places of their last bits; zeros stand at the place of the greatest."""
+    fractions, places = np.frexp(part)
+    live = places[fractions != 0]
+    places = np.where(fractions != 0, places, live.max()).astype(np.int64)
+    return (fractions * 2.0**53).astype(np.int64), places - 53 + scale
+
+
+def _spread(digits: NDArray[np.int64], whole: NDArray[np.int64], place: NDArray[np.int64]) -> None:
+    """Adds whole * 2 ** place to digits counted from bit 0."""
+    row, shift = place // DIGIT, place % DIGIT
+    column = np.arange(len(whole))
+    room = DIGIT - shift
+    digits[row, column] += (whole & ((np.int64(1) << room) - 1)) << shift
+    rest = whole >> room
+    digits[row + 1, column] += rest & ((1 << DIGIT) - 1)
+    digits[row + 2, column] += rest >> DIGIT
+
+
+def _balance(digits: NDArray[np.int64]) -> None:
+    """Carries upward, so that every digit is in [-2 ** 39, 2 ** 39): each number has one such form."""
+    for k in range(len(digits) - 1):
+        carry = (digits[k] + (1 << (DIGIT - 1))) >> DIGIT
+        digits[k] -= carry << DIGIT
+        digits[k + 1] += carry

@@ -1,0 +1,200 @@
+"""Exact sums against fractions: any order, any chunks, any merges, the same bits, and the right ones."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedlang.run.exact import ExactSum, flush, narrow, round_fraction, settle, to_odd
+
+DTYPES = {
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+}
+KINDS = ("normal", "cancel", "ties", "wide", "subnormal", "same", "huge")
+
+
+def clients(kind: str, count: int, columns: int, dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
+    """Values of the kind, finite in the dtype."""
+    noise = rng.standard_normal((count, columns))
+    top = {2: 14, 4: 120, 8: 1000}[dtype.itemsize] if dtype != DTYPES["bfloat16"] else 120
+    match kind:
+        case "cancel":
+            noise *= 10.0 ** rng.integers(-3, 3, noise.shape)
+            noise[count // 2 : count // 2 * 2] = -noise[: count // 2]
+        case "ties":
+            unit = {2: 2.0**-11, 4: 2.0**-24, 8: 2.0**-53}[dtype.itemsize]
+            noise = rng.integers(-3, 4, noise.shape) * unit
+            noise[0] = 1
+        case "wide":
+            noise *= 2.0 ** rng.integers(-top, top, noise.shape)
+        case "subnormal":
+            noise = (
+                rng.integers(-9, 9, noise.shape) * float(np.finfo(dtype).tiny if dtype.itemsize > 2 else 2.0**-24) / 4
+            )
+        case "same":
+            noise[:] = noise[0]
+        case "huge":
+            noise *= 2.0**top
+    with np.errstate(all="ignore"):
+        values = noise.astype(dtype)
+    return np.where(np.isfinite(values.astype(np.float64)), values, np.ones((), dtype)).astype(dtype)
+
+
+def weights_of(kind: str, count: int, rng: np.random.Generator) -> np.ndarray | None:
+    match kind:
+        case "none":
+            return None
+        case "whole":
+            return rng.integers(1, 500, count).astype(np.int32)
+        case "long":
+            return rng.integers(1, 2**62, count)
+        case "single":
+            return (rng.random(count) * 100 + 0.001).astype(np.float32)
+        case _:
+            return rng.random(count) * 10.0 ** rng.integers(-4, 4, count) + 1e-9
+
+
+def fractions_of(values: np.ndarray) -> list:
+    return [Fraction(float(v)) if np.dtype(v.dtype).kind not in "iu" else Fraction(int(v)) for v in flush_any(values)]
+
+
+def flush_any(values: np.ndarray) -> np.ndarray:
+    return flush(values) if values.dtype.kind not in "iu" else values
+
+
+def wanted(values: np.ndarray, weights: np.ndarray | None) -> tuple[list[Fraction], Fraction]:
+    factors = [Fraction(1)] * len(values) if weights is None else fractions_of(weights)
+    columns = [fractions_of(values[:, k]) for k in range(values.shape[1])]
+    return [sum((f * x for f, x in zip(factors, c, strict=True)), Fraction(0)) for c in columns], sum(factors)
+
+
+def in_pieces(values: np.ndarray, weights: np.ndarray | None, rng: np.random.Generator) -> ExactSum:
+    """The sum with clients shuffled, in random chunks, merged as a random tree, some of it over the wire."""
+    order = rng.permutation(len(values))
+    pieces = []
+    for part in np.split(order, np.sort(rng.integers(0, len(values) + 1, 3))):
+        piece = ExactSum(values.shape[1:], values.dtype)
+        piece.add(values[part], None if weights is None else weights[part])
+        pieces.append(ExactSum.from_bytes(piece.to_bytes()) if rng.random() < 0.4 else piece)
+    while len(pieces) > 1:
+        taken = pieces.pop(rng.integers(len(pieces)))
+        pieces[rng.integers(len(pieces))].merge(taken)
+    return pieces[0]
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.dtype == b.dtype and np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+@given(
+    st.sampled_from(KINDS),
+    st.sampled_from(list(DTYPES)),
+    st.sampled_from(["none", "whole", "long", "single", "double"]),
+    st.integers(1, 40),
+    st.integers(0, 2**32),
+)
+@settings(max_examples=250, deadline=None)
+def test_sums_and_means_are_rounded_once_whatever_the_order(kind, dtype, weight_kind, count, seed):
+    rng = np.random.default_rng(seed)
+    values = clients(kind, count, 5, DTYPES[dtype], rng)
+    weights = weights_of(weight_kind, count, rng)
+    sums, total = wanted(values, weights)
+    whole = ExactSum((5,), DTYPES[dtype])
+    whole.add(values, weights)
+    pieces = in_pieces(values, weights, rng)
+    want_sum = np.array([round_fraction(each, DTYPES[dtype]) for each in sums])
+    want_mean = np.array([round_fraction(each / total, DTYPES[dtype]) for each in sums])
+    assert [whole.fraction(k) for k in range(5)] == sums
+    assert whole.to_bytes() == pieces.to_bytes()
+    for each in (whole, pieces):
+        assert same_bits(each.sum(), want_sum)
+        assert same_bits(each.mean(total), want_mean)
+
+
+@given(st.integers(0, 2**32), st.sampled_from(["none", "single"]))
+@settings(max_examples=15, deadline=None)
+def test_many_clients_and_wide_tiles(seed, weight_kind):
+    rng = np.random.default_rng(seed)
+    values = clients("wide", 300, 4000, DTYPES["float32"], rng)
+    weights = weights_of(weight_kind, 300, rng)
+    whole = ExactSum((4000,), values.dtype)
+    whole.add(values, weights)
+    assert same_bits(in_pieces(values, weights, rng).sum(), whole.sum())
+    some = rng.integers(0, 4000, 6)
+    sums, total = wanted(values[:, some], weights)
+    assert same_bits(whole.sum()[some], np.array([round_fraction(each, values.dtype) for each in sums]))
+    assert same_bits(whole.mean(total)[some], np.array([round_fraction(each / total, values.dtype) for each in sums]))
+
+
+def test_the_sum_that_others_get_wrong():
+    total = ExactSum((), np.dtype(np.float32))
+    total.add(np.float32([1e8, 1, -1e8, 1]))
+    assert total.sum() == 2
+
+
+def test_the_mean_of_equal_updates_is_that_update():
+    rng = np.random.default_rng(3)
+    update = rng.standard_normal(5000).astype(np.float32)
+    for count in (1, 7, 50):
+        weights = (rng.random(count) * 100).astype(np.float32)
+        total = ExactSum((5000,), update.dtype)
+        total.add(np.tile(update, (count, 1)), weights)
+        assert same_bits(total.mean(sum(map(Fraction, weights.tolist()))), update)
+
+
+@given(st.fractions(), st.sampled_from(list(DTYPES)))
+@settings(max_examples=200)
+def test_rounding_a_fraction_is_what_numpy_does_where_float64_is_exact(value, dtype):
+    double = float(value)
+    got = round_fraction(Fraction(double), DTYPES[dtype])
+    with np.errstate(over="ignore"):
+        want = flush(np.array([narrow(np.array([double]), np.zeros(1), DTYPES[dtype])[0]]))
+    if dtype == "float64":
+        want = np.array([double])
+    assert same_bits(np.array([got]), want)
+
+
+def test_rounding_to_odd_and_settling():
+    one = np.array([1.0, 1.0, -1.0])
+    assert to_odd(one, np.array([0, 1e-300, -1e-300])).tolist() == [1, 1 + 2.0**-52, -1 - 2.0**-52]
+    settled = settle([np.array([1.0]), np.array([0.0]), np.array([2.0**60]), np.array([2.0**-80])])
+    assert [float(part[0]) for part in settled] == [2.0**60 + 0, 1.0, 2.0**-80, 0]
+
+
+def test_overflow_shows_as_infinity():
+    total = ExactSum((1,), np.dtype(np.float32))
+    total.add(np.float32([[3e38], [3e38]]))
+    assert np.isinf(total.sum()).all()
+    total.add(np.float32([[-3e38]]))
+    assert total.sum() == np.float32(3e38)
+    double = ExactSum((1,), np.dtype(np.float64))
+    double.add(np.array([[1.5e308], [1.5e308], [-1.5e308], [5e-324]]))
+    assert double.sum() == 1.5e308
+
+
+def test_a_thousand_clients_cost_little():
+    values = np.random.default_rng(0).standard_normal((1000, 8000)).astype(np.float32)
+    weights = np.arange(1, 1001).astype(np.float32)
+    start = time.perf_counter()
+    total = ExactSum((8000,), values.dtype)
+    total.add(values, weights)
+    total.mean(Fraction(500500))
+    assert time.perf_counter() - start < 0.3
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
+def test_shapes_and_nothing(shape):
+    total = ExactSum(shape, np.dtype(np.float32))
+    assert np.array_equal(total.sum(), np.zeros(shape))
+    total.add(np.ones((4, *shape), np.float32))
+    assert np.array_equal(total.sum(), np.full(shape, 4))
+    assert np.array_equal(ExactSum.from_bytes(total.to_bytes()).mean(Fraction(4)), np.ones(shape))

@@ -17,11 +17,11 @@ from fedlang.diagnostics import Diagnostic
 from fedlang.source import Source, Span
 from fedlang.syntax import errors
 from fedlang.syntax import tree as t
+from fedlang.syntax.limits import LONGEST_INTEGER
 from fedlang.syntax.pieces import documentation_before
 
 Children = list[Any]  # Lark's value stack: tokens, nodes, `Listed` and None
 
-LONGEST_INTEGER = 100
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\", '"': '"'}
 
 

@@ -19,12 +19,11 @@ from fedlang.source import Source, Span
 from fedlang.syntax import errors
 from fedlang.syntax.expected import bad_character, bad_token
 from fedlang.syntax.grammar import parser
+from fedlang.syntax.limits import DEEPEST_TREE, LONGEST_FILE
 from fedlang.syntax.pieces import KINDS, Piece, cut, first_text, module_documentation, names_in, word_at
 from fedlang.syntax.scan import Scan, scan
 from fedlang.syntax.tree import Declaration, Expression, Module, Name, TypeTree
 
-LONGEST_FILE = 10_000_000
-DEEPEST_TREE = 1_200  # brackets (200) and a chain of 1,000 operations
 FOREIGN_KEYWORDS = {"func": "fn", "function": "fn", "def": "fn", "fun": "fn", "struct": "type", "from": "import"}
 
 _one_at_a_time = Lock()  # Lark's callbacks belong to the parser, not to one parse
@@ -156,7 +155,7 @@ def _parse_span(span: Span, start: str) -> tuple[object | None, tuple[Diagnostic
         except UnexpectedCharacters as error:
             return None, (bad_character(span.source, cast(int, error.pos_in_stream)),)
         problems = tuple(builder.problems)
-    if not problems and is_too_deep(node):
+    if not problems and 2 * (span.end - span.start) > DEEPEST_TREE and is_too_deep(node):
         problems = (errors.too_long_expression(_first_line(span)),)
     return (None, problems) if problems else (node, ())
 

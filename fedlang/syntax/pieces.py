@@ -22,7 +22,7 @@ _TITLE = re.compile(r'test\s+"((?:\\.|[^"\\\n])*)')
 _FOREIGN = re.compile(r"[A-Za-z_]\w*\s+([A-Za-z_]\w*)")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _TEXT = re.compile(r"(?:\s+|#[^\n]*)*+(\w+|.)")
-_MODULE_COMMENT = re.compile(r"\A(?:#[^\n]*\n)+(?=\s*\n|import\b|\Z)")
+_MODULE_COMMENT = re.compile(r"\A\s*+(?:[ \t]*#[^\n]*\n)+(?=[ \t]*\n|import\b|\Z)")
 
 
 class Piece(Frozen):
@@ -94,6 +94,8 @@ def documentation_before(text: str, offset: int) -> str:
     """The `##` lines that stand directly above the line of `offset`, without their `## `."""
     lines: list[str] = []
     end = text.rfind("\n", 0, offset)
+    if text[end + 1 : offset].strip():
+        return ""  # the line begins with something else, whose documentation it is
     while end > 0:
         start = text.rfind("\n", 0, end) + 1
         line = text[start:end].strip()

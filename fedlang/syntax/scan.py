@@ -11,8 +11,7 @@ from fedlang.diagnostics import Diagnostic
 from fedlang.frozen import Frozen
 from fedlang.source import Source, Span
 from fedlang.syntax import errors
-
-DEEPEST = 200
+from fedlang.syntax.limits import DEEPEST_BRACKETS
 
 _MARK = re.compile(r'"(?:\\.|[^"\\\n])*(?P<quote>"?)|#[^\n]*|[()\[\]{}]|(?P<margin>^[A-Za-z_]\w*)', re.MULTILINE)
 _PARTNER = {")": "(", "]": "[", "}": "{"}
@@ -47,7 +46,7 @@ def scan(source: Source, start: int, end: int, *, outside: bool = False, alone: 
                 return Scan(place, (), tuple(comments))
         elif sign in "([{":
             opened.append(place)
-            if len(opened) > DEEPEST:
+            if len(opened) > DEEPEST_BRACKETS:
                 return _stop(source, end, comments, errors.too_deep(Span(source, place, place + 1)))
         elif not opened:
             return _stop(source, end, comments, errors.unmatched_bracket(Span(source, place, place + 1)))

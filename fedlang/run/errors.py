@@ -128,5 +128,10 @@ def missing_input(name: str) -> DiagnosticError:
     return _error("FED0619", f"the input `{name}` has no value")
 
 
+def duplicate_client(client: str) -> DiagnosticError:
+    """One client twice in a cohort."""
+    return _error("FED0620", f"client `{client}` is in the cohort twice")
+
+
 def _of(path: str) -> str:
     return f" (`{path}`)" if path else ""

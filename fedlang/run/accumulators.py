@@ -1,0 +1,462 @@
+"""What becomes of the clients' results: one accumulator for each aggregate of a phase.
+
+An accumulator is asked twice about each chunk. `offenders` looks at the values and says which clients break its
+rules, so that a client can be left out of every aggregate of the phase or of none; `add` then takes the others. The
+result does not depend on how clients were put into chunks, nor on the order of chunks.
+
+float32 subnormals become zero of their sign here, because they do in TensorFlow, and a value must not depend on where
+it was computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedlang.diagnostics import DiagnosticError
+from fedlang.ir.graph import Sequence as SequenceType
+from fedlang.ir.graph import Tensor
+from fedlang.ir.program import Aggregate
+from fedlang.run.errors import (
+    bad_weight,
+    no_clients,
+    no_weight,
+    not_finite,
+    out_of_bounds,
+    overflow,
+    shapes_differ,
+)
+from fedlang.run.exact import ExactSum, flush
+from fedlang.run.executor import LocalWork, Sink, Stacked, value_of
+from fedlang.run.sequences import LeafValue
+from fedlang.run.values import numpy_dtype, sequence_of
+from fedlang.types.dtypes import FLOATS, INTEGERS, integer_range
+
+Numbers: TypeAlias = NDArray[Any]
+Offenders: TypeAlias = dict[int, DiagnosticError]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """What an accumulator sees of a chunk: clients, in the order of their positions, and the leaves they send it."""
+
+    positions: tuple[int, ...]
+    ids: tuple[str, ...]
+    values: tuple[Stacked, ...]
+    weight: Numbers | None = None
+
+    def kept(self, rows: Sequence[int]) -> Part:
+        """Some of the clients."""
+        if len(rows) == len(self.ids):
+            return self
+        values = tuple([v[k] for k in rows] if isinstance(v, list) else v[list(rows)] for v in self.values)
+        weight = None if self.weight is None else self.weight[list(rows)]
+        return Part(tuple(self.positions[k] for k in rows), tuple(self.ids[k] for k in rows), values, weight)
+
+
+class Accumulator(Protocol):
+    """Takes chunks, gives the leaves that the server gets."""
+
+    def offenders(self, part: Part) -> Offenders:
+        """The clients (by row) that break the aggregate's rules, each with the error that says so."""
+        ...
+
+    def add(self, part: Part) -> None:
+        """Takes a chunk none of whose clients offends."""
+        ...
+
+    def leave_out(self, position: int) -> None:
+        """A client that will not contribute."""
+        ...
+
+    def results(self) -> list[LeafValue]:
+        """What the server gets. `DiagnosticError` where there is nothing to give."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Numeric:
+    """What sums, means and extremes share: arrays of one shape, which the first client decides."""
+
+    aggregate: Aggregate
+    empty_shape: tuple[int, ...]
+    otherwise: LeafValue | None = None
+    first: tuple[str, tuple[int, ...]] | None = None
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the values."""
+        assert isinstance(self.aggregate.type, Tensor), "numbers are aggregated one tensor at a time"
+        return self.aggregate.type.dtype
+
+    def leave_out(self, position: int) -> None:
+        """Nothing depends on who is missing."""
+
+    def stacked(self, part: Part) -> Numbers:
+        """The values as one array. `DiagnosticError` FED0615 where two clients' shapes differ."""
+        value = part.values[0]
+        arrays = [np.asarray(each) for each in value] if isinstance(value, list) else []
+        shapes = [each.shape for each in arrays] if isinstance(value, list) else [value.shape[1:]]
+        for client, shape in zip(part.ids, shapes, strict=False):
+            self.first = self.first or (client, shape)
+            if shape != self.first[1]:
+                raise shapes_differ(*self.first, client, shape, self.aggregate.path, self.aggregate.span)
+        return np.stack(arrays) if isinstance(value, list) else value
+
+    def instead(self, error: DiagnosticError) -> list[LeafValue]:
+        """`otherwise`, or the error where there is none."""
+        if self.otherwise is None:
+            raise error
+        return [self.otherwise]
+
+    def not_finite_rows(self, values: Numbers, part: Part, rows: Sequence[int]) -> Offenders:
+        """Rows that have NaN or an infinity."""
+        if np.isfinite(values).all():
+            return {}
+        bad = [k for k, row in zip(rows, values, strict=True) if not np.isfinite(row).all()]
+        return {k: not_finite(part.ids[k], self.aggregate.path, self.aggregate.span) for k in bad}
+
+
+@dataclass(slots=True, eq=False)
+class FloatSum(Numeric):
+    """The rounded exact sum."""
+
+    total: ExactSum | None = None
+
+    def offenders(self, part: Part) -> Offenders:
+        """Values that are not finite."""
+        return self.not_finite_rows(self.stacked(part), part, range(len(part.ids)))
+
+    def add(self, part: Part) -> None:
+        """Adds exactly."""
+        values = self.stacked(part)
+        if self.total is None:
+            self.total = ExactSum(values.shape[1:], numpy_dtype(self.dtype))
+        self.total.add(values)
+
+    def results(self) -> list[LeafValue]:
+        """The sum; zeros over no clients."""
+        if self.total is None:
+            return [np.zeros(self.empty_shape, numpy_dtype(self.dtype))]
+        return [_in_range(self.total.sum(), "sum", self.aggregate, self.dtype)]
+
+
+def _in_range(values: Numbers, kind: str, aggregate: Aggregate, dtype: str) -> Numbers:
+    if not np.isfinite(values).all():
+        raise overflow(kind, dtype, aggregate.path, aggregate.span)
+    return values
+
+
+@dataclass(slots=True, eq=False)
+class Mean(Numeric):
+    """The rounded quotient of exact sums. A client of weight zero is not looked at."""
+
+    total: ExactSum | None = None
+    weights: Fraction = Fraction(0)
+    clients: int = 0
+
+    def offenders(self, part: Part) -> Offenders:
+        """Bad weights, then values that are not finite where the weight counts."""
+        weights = self._weights(part)
+        wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0))).tolist()
+        found = {k: bad_weight(part.ids[k], weights[k].item(), self.aggregate.span) for k in wrong}
+        counting = np.flatnonzero(np.isfinite(weights) & (weights > 0))
+        if len(counting):
+            kept = part.kept(counting.tolist())
+            found |= self.not_finite_rows(self.stacked(kept), part, counting.tolist())
+        return found
+
+    def add(self, part: Part) -> None:
+        """Adds products and weights exactly."""
+        self.clients += len(part.ids)
+        counting = np.flatnonzero(self._weights(part)).tolist()
+        if not counting:
+            return
+        kept = part.kept(counting)
+        values = self.stacked(kept)
+        if self.total is None:
+            self.total = ExactSum(values.shape[1:], numpy_dtype(self.dtype))
+        self.total.add(values, kept.weight)
+        self.weights += _exact_total(self._weights(kept))
+
+    def results(self) -> list[LeafValue]:
+        """The mean, or `otherwise` where there is no client or no weight."""
+        path, span = self.aggregate.path, self.aggregate.span
+        if self.total is None:
+            return self.instead(no_weight(path, span) if self.clients else no_clients("mean", path, span))
+        return [_in_range(self.total.mean(self.weights), "mean", self.aggregate, self.dtype)]
+
+    def _weights(self, part: Part) -> Numbers:
+        weights = np.ones(len(part.ids)) if part.weight is None else part.weight
+        return weights if weights.dtype.kind in "iu" else flush(weights)
+
+
+def _exact_total(weights: Numbers) -> Fraction:
+    if weights.dtype.kind in "iu":
+        return Fraction(sum(weights.tolist()))
+    total = ExactSum((), np.dtype(np.float64))
+    total.add(weights.astype(np.float64))
+    return total.fraction(0)
+
+
+@dataclass(slots=True, eq=False)
+class IntegerSum(Numeric):
+    """An integer sum in two halves of 32 bits, so that overflow is seen and not met on the way."""
+
+    high: NDArray[np.int64] | None = None
+    low: NDArray[np.int64] | None = None
+
+    def offenders(self, part: Part) -> Offenders:
+        """None: what counts is whether the sum fits."""
+        self.stacked(part)
+        return {}
+
+    def add(self, part: Part) -> None:
+        """Adds the halves; the low one is carried into the high one."""
+        values = self.stacked(part)
+        wide = values.astype(np.uint64 if values.dtype == np.uint64 else np.int64)
+        high = (wide >> 32).astype(np.int64).sum(axis=0)
+        low = (wide & 0xFFFFFFFF).astype(np.int64).sum(axis=0)
+        low = low if self.low is None else low + self.low
+        self.high = high + (low >> 32) if self.high is None else high + self.high + (low >> 32)
+        self.low = low & 0xFFFFFFFF
+
+    def results(self) -> list[LeafValue]:
+        """The sum; zeros over no clients. `DiagnosticError` FED0614 where it does not fit."""
+        dtype = numpy_dtype(self.dtype)
+        if self.high is None or self.low is None:
+            return [np.zeros(self.empty_shape, dtype)]
+        least, most = integer_range(self.dtype)
+        fits = _at_least(self.high, self.low, least) & ~_at_least(self.high, self.low, most + 1)
+        if not np.all(fits):
+            raise overflow("sum", self.dtype, self.aggregate.path, self.aggregate.span)
+        return [np.asarray((self.high.astype(np.uint64) << 32) + self.low.astype(np.uint64)).astype(dtype)]
+
+
+def _at_least(high: NDArray[np.int64], low: NDArray[np.int64], bound: int) -> Any:
+    return (high > bound >> 32) | ((high == bound >> 32) & (low >= bound & 0xFFFFFFFF))
+
+
+@dataclass(slots=True, eq=False)
+class SecureSum(Numeric):
+    """A sum whose values lie in a declared range. Computed as the plain sum is, so it equals it."""
+
+    bounds: tuple[Any, Any] = (0, 0)
+    inner: FloatSum | IntegerSum = field(init=False)
+
+    def __post_init__(self) -> None:
+        kind = FloatSum if self.dtype in FLOATS else IntegerSum
+        self.inner = kind(self.aggregate, self.empty_shape)
+
+    def offenders(self, part: Part) -> Offenders:
+        """Values outside the range; NaN is outside of every range."""
+        values = flush(self.inner.stacked(part))
+        inside = (values >= self.bounds[0]) & (values <= self.bounds[1])
+        wrong = np.flatnonzero(~inside.reshape(len(values), -1).all(axis=1)).tolist()
+        return self.inner.offenders(part) | {k: self._outside(part.ids[k]) for k in wrong}
+
+    def add(self, part: Part) -> None:
+        """As the plain sum."""
+        self.inner.add(part)
+
+    def results(self) -> list[LeafValue]:
+        """As the plain sum."""
+        return self.inner.results()
+
+    def _outside(self, client: str) -> DiagnosticError:
+        low, high = (np.asarray(bound).tolist() for bound in self.bounds)
+        return out_of_bounds(client, low, high, self.aggregate.path, self.aggregate.span)
+
+
+@dataclass(slots=True, eq=False)
+class Extreme(Numeric):
+    """The least or the greatest, by IEEE's totalOrder: -0.0 is below 0.0, and NaN beyond the infinity of its sign."""
+
+    so_far: Numbers | None = None
+
+    def offenders(self, part: Part) -> Offenders:
+        """None: every value has its place in the order."""
+        self.stacked(part)
+        return {}
+
+    def add(self, part: Part) -> None:
+        """Takes the extreme of the chunk and of what came before."""
+        keys = total_order(flush(self.stacked(part)))
+        choose = np.minimum if self.aggregate.kind == "min" else np.maximum
+        best: Numbers = choose.reduce(keys, axis=0)
+        self.so_far = best if self.so_far is None else choose(self.so_far, best)
+
+    def results(self) -> list[LeafValue]:
+        """The extreme, or `otherwise` over no clients."""
+        if self.so_far is None:
+            return self.instead(no_clients(self.aggregate.kind, self.aggregate.path, self.aggregate.span))
+        return [from_total_order(np.asarray(self.so_far), numpy_dtype(self.dtype))]
+
+
+def total_order(values: Numbers) -> Numbers:
+    """Integers in the order that IEEE 754 (5.10) gives floats; other values as they are."""
+    if values.dtype.kind in "biu":
+        return values
+    signed = np.dtype(f"i{values.dtype.itemsize}")
+    return _flip(np.ascontiguousarray(values).view(signed).reshape(values.shape))
+
+
+def from_total_order(keys: Numbers, dtype: np.dtype[Any]) -> Numbers:
+    """The values that `total_order` made integers of."""
+    return keys if dtype.kind in "biu" else np.ascontiguousarray(_flip(keys)).view(dtype).reshape(keys.shape)
+
+
+def _flip(bits: Numbers) -> Numbers:
+    """Negative numbers, whose bits grow away from zero, upside down. Its own inverse."""
+    return np.where(bits < 0, bits ^ np.iinfo(bits.dtype).max, bits)
+
+
+@dataclass(slots=True, eq=False)
+class Collect:
+    """Every client's value, in the order of client ids."""
+
+    aggregate: Aggregate
+    found: dict[int, LeafValue] = field(default_factory=dict)
+
+    def offenders(self, part: Part) -> Offenders:
+        """None: whatever a client has is collected."""
+        return {}
+
+    def leave_out(self, position: int) -> None:
+        """The others move up."""
+
+    def add(self, part: Part) -> None:
+        """Keeps the values."""
+        for row, position in enumerate(part.positions):
+            self.found[position] = value_of(part.values[0], row)
+
+    def results(self) -> list[LeafValue]:
+        """The sequence of all values."""
+        assert isinstance(self.aggregate.type, SequenceType), "collecting gives a sequence"
+        element = self.aggregate.type.element
+        items = [flush(np.asarray(self.found[position])) for position in sorted(self.found)]
+        return [sequence_of(items, element.dtype, element.shape)]
+
+
+LEAF = 16
+
+
+@dataclass(slots=True, eq=False)
+class Tree:
+    """A program's own aggregate, by one fixed tree whatever the chunks.
+
+    Clients stand in the order of their ids. Each sixteen of them are a leaf, whose state `accumulate` makes from
+    `zero`, one client after another; leaves are merged two by two, and so on up. A leaf is folded when all its
+    clients have come or dropped out, and two neighbours are merged when both are there, so few states are alive. A
+    leaf that nobody contributed to is passed over.
+    """
+
+    aggregate: Aggregate
+    captured: tuple[LeafValue, ...]
+    cohort: int
+    graphs: dict[str, LocalWork]
+    sink: Sink
+    waiting: dict[int, dict[int, tuple[LeafValue, ...] | None]] = field(default_factory=dict)
+    states: dict[tuple[int, int], list[LeafValue] | None] = field(default_factory=dict)
+    root: list[LeafValue] | None = None
+
+    def offenders(self, part: Part) -> Offenders:
+        """None: the program's own checks say what is wrong."""
+        return {}
+
+    def leave_out(self, position: int) -> None:
+        """Its leaf does not wait for it."""
+        self._arrive(position, None)
+
+    def add(self, part: Part) -> None:
+        """Folds every leaf that is now complete."""
+        for row, position in enumerate(part.positions):
+            self._arrive(position, tuple(_flushed(value_of(value, row)) for value in part.values))
+
+    def results(self) -> list[LeafValue]:
+        """The report on everyone's state."""
+        state = self._run("zero") if self.root is None else self.root
+        return self._run("report", *state)
+
+    def _run(self, graph: str, *arguments: LeafValue) -> list[LeafValue]:
+        return self.graphs[graph]((*self.captured, *arguments), self.sink)
+
+    def _arrive(self, position: int, values: tuple[LeafValue, ...] | None) -> None:
+        leaf = position // LEAF
+        present = self.waiting.setdefault(leaf, {})
+        present[position] = values
+        if len(present) == min(LEAF, self.cohort - leaf * LEAF):
+            del self.waiting[leaf]
+            self._rise(0, leaf, self._fold([present[each] for each in sorted(present)]))
+
+    def _fold(self, clients: list[tuple[LeafValue, ...] | None]) -> list[LeafValue] | None:
+        contributions = [values for values in clients if values is not None]
+        if not contributions:
+            return None
+        state = self._run("zero")
+        for values in contributions:
+            state = self._run("accumulate", *state, *values)
+        return state
+
+    def _rise(self, level: int, index: int, state: list[LeafValue] | None) -> None:
+        count = -(-self.cohort // (LEAF << level))
+        if count == 1:
+            self.root = state
+        elif index ^ 1 >= count:
+            self._rise(level + 1, index // 2, state)
+        elif (level, index ^ 1) in self.states:
+            other = self.states.pop((level, index ^ 1))
+            self._rise(level + 1, index // 2, self._merge(*((state, other) if index % 2 == 0 else (other, state))))
+        else:
+            self.states[level, index] = state
+
+    def _merge(self, left: list[LeafValue] | None, right: list[LeafValue] | None) -> list[LeafValue] | None:
+        if left is None or right is None:
+            return right if left is None else left
+        return self._run("merge", *left, *right)
+
+
+def _flushed(value: LeafValue) -> LeafValue:
+    return flush(np.asarray(value)) if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surroundings:
+    """What an accumulator may need of the phase: prepared values, the size of the cohort, and how server work runs."""
+
+    prepared: Sequence[LeafValue]
+    cohort: int
+    compile_local: Callable[[Any], LocalWork]
+    sink: Sink
+    empty_shape: tuple[int, ...]
+
+
+def accumulator_of(aggregate: Aggregate, around: Surroundings) -> Accumulator:
+    """The accumulator of an aggregate."""
+    captured = tuple(around.prepared[index] for index in aggregate.captured)
+    if aggregate.kind == "collect":
+        return Collect(aggregate)
+    if aggregate.kind == "aggregate":
+        graphs = {name: around.compile_local(graph) for name, graph in aggregate.options if name in GRAPHS}
+        return Tree(aggregate, captured, around.cohort, graphs, around.sink)
+    assert isinstance(aggregate.type, Tensor), "numbers are aggregated one tensor at a time"
+    otherwise = around.prepared[aggregate.otherwise] if aggregate.otherwise >= 0 else None
+    if aggregate.kind == "secure_sum":
+        return SecureSum(aggregate, around.empty_shape, bounds=(captured[0], captured[1]))
+    if aggregate.kind == "sum" and aggregate.type.dtype in INTEGERS:
+        return IntegerSum(aggregate, around.empty_shape)
+    return NUMERIC[aggregate.kind](aggregate, around.empty_shape, otherwise)
+
+
+GRAPHS = ("zero", "accumulate", "merge", "report")
+NUMERIC: dict[str, type[FloatSum] | type[Mean] | type[Extreme]] = {
+    "sum": FloatSum,
+    "mean": Mean,
+    "min": Extreme,
+    "max": Extreme,
+}

@@ -23,6 +23,12 @@ class Comments:
             taken.append(self.left.pop())
         return taken
 
+    def moved(self, comment: Span) -> str:
+        """The words of one that stood after code and gets a line of its own, where `##` would make it documentation."""
+        text = comment.text.rstrip()
+        start = self.text.rfind("\n", 0, comment.start) + 1
+        return f"#{text.lstrip('#')}" if self.text[start : comment.start].strip() else text
+
     def beside(self, offset: int) -> Span | None:
         """Takes the one that follows `offset` on its line, after at most a comma."""
         if not self.left:

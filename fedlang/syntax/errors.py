@@ -78,7 +78,7 @@ def too_long_expression(span: Span) -> Diagnostic:
 
 
 def too_long(path: str, length: int, limit: int) -> Diagnostic:
-    title = f"{path} is too long: {length:,} characters"
+    title = f"{path} is too long: {length:,} characters or bytes"
     return Diagnostic("FED0113", title, notes=(f"the limit is {limit:,}",))
 
 

@@ -95,17 +95,28 @@ class _Reader:
             self.read_stray(scanned.end, end)
 
     def read_stray(self, start: int, end: int) -> None:
-        """Text that belongs to no piece: before the first one, or from a word at column 0 that is no keyword."""
-        scanned = scan(self.source, start, end, outside=True)
-        self.comments += scanned.comments
-        text = first_text(self.source, start, scanned.end)
-        if scanned.problems or (text is None and scanned.end == end):
-            self.problems += scanned.problems
-            return
-        word = text or word_at(self.source, scanned.end)
-        keyword = word.text if word.text in KINDS else FOREIGN_KEYWORDS.get(word.text) or nearest(word.text, KINDS)
-        self.problems.append(errors.no_declaration(word, keyword))
-        self.broken += names_in(self.source, word.start, end)
+        """Text that belongs to no piece: before the first one, or from a word at column 0 that is no keyword.
+
+        Its first word is a mistake; later ones at column 0 are where they look like a keyword.
+        """
+        seen = False
+        while start < end:
+            scanned = scan(self.source, start, end, outside=True)
+            self.comments += scanned.comments
+            text = None if seen else first_text(self.source, start, scanned.end)
+            if scanned.problems or (text is None and scanned.end == end):
+                self.problems += () if seen else scanned.problems
+                return
+            word = text or word_at(self.source, scanned.end)
+            self.report_stray(word, end, only_keywords=seen)
+            start, seen = max(word.end, scanned.end), True
+
+    def report_stray(self, word: Span, end: int, *, only_keywords: bool) -> None:
+        text = word.text
+        keyword = text if text in KINDS else FOREIGN_KEYWORDS.get(text) or nearest(text, KINDS)
+        if keyword or not only_keywords:
+            self.problems.append(errors.no_declaration(word, keyword))
+            self.broken += names_in(self.source, word.start, end)
 
     def parsed(self) -> Parsed:
         """What was read; a file without any declaration gets a warning."""

@@ -105,14 +105,14 @@ class _Printer:
 
         for node in nodes:
             for comment in self.comments.before(node.span.start):
-                add(comment.text.rstrip(), comment.start, comment.end)
+                add(self.comments.moved(comment), comment.start, comment.end)
             doc = build(node)
             for comment in self.comments.before(node.span.end):  # inside, where no line of its own could hold it
-                add(comment.text.rstrip(), node.span.start, node.span.start)
+                add(f"#{comment.text.rstrip().lstrip('#')}", node.span.start, node.span.start)
             beside = self.comments.beside(node.span.end)
             add(self.with_comment(doc, beside), node.span.start, beside.end if beside else node.span.end)
         for comment in self.comments.before(end):
-            add(comment.text.rstrip(), comment.start, comment.end)
+            add(self.comments.moved(comment), comment.start, comment.end)
         return joined(HARD, rows)
 
     def with_comment(self, doc: Doc, comment: Span | None) -> Doc:

@@ -22,6 +22,8 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         raise DiagnosticError(errors.unreadable(name, (error.strerror or "it cannot be opened").lower())) from None
     except ValueError:
         raise DiagnosticError(errors.unreadable(repr(name), "that is no file name")) from None
+    if len(data) > LONGEST_FILE * 4:
+        raise DiagnosticError(errors.too_long(name, os.path.getsize(name), LONGEST_FILE))
     try:
         return Source(name, data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -14,7 +14,8 @@ __all__ = ["PLACES", "Attribute", "Builder", "Graph", "LeafType", "Node", "NodeT
 class Builder:
     """Makes a graph node by node; the same operation on the same inputs is made once (hash-consing).
 
-    Effects and parameters are never shared. `span` is where the nodes being made come from.
+    Effects, nodes with effects in their bodies, and parameters are never shared. `span` is where the nodes being made
+    come from.
     """
 
     def __init__(self) -> None:
@@ -40,15 +41,18 @@ class Builder:
     def add_node(self, node: Node) -> int:
         """As `add`, for a node that is made already."""
         known = self._known.get(node)
-        if known is None:
+        if known is None or node.has_effects:
             known = self._known[node] = self._append(node)
         return known
 
     def add_effect(self, op: str, inputs: tuple[int, ...], *, place: str = "", **attributes: Attribute) -> int:
         """A `check`, `print` or `probe`: kept whether or not its token is read."""
-        index = self._append(Node(op, inputs, tuple(sorted(attributes.items())), (), place))
-        self.effects.append(index)
-        return index
+        return self.add_effect_node(Node(op, inputs, tuple(sorted(attributes.items())), (), place))
+
+    def add_effect_node(self, node: Node) -> int:
+        """As `add_effect`, for a node that is made already."""
+        self.effects.append(self._append(node))
+        return self.effects[-1]
 
     def get(self, node: int, index: int) -> int:
         """Result `index` of a node that has several."""
@@ -100,13 +104,14 @@ class Builder:
 
 
 def prune(graph: Graph) -> Graph:
-    """The graph without nodes that neither a result nor an effect needs.
+    """The graph without nodes that neither a result nor an effect needs, effects in bodies included.
 
     A node that tells a size is needed by those that mention the size (`ir/sizes.py`).
     """
     live = {*graph.parameters}
+    inside = [index for index, node in enumerate(graph.nodes) if node.attributes and node.has_effects]
     sources = hidden_sources(graph)
-    pending = [*graph.results, *graph.effects]
+    pending = [*graph.results, *graph.effects, *inside]
     while pending:
         index = pending.pop()
         if index not in live:

@@ -68,6 +68,16 @@ class Node:
         raise KeyError(name)
 
     @property
+    def bodies(self) -> tuple[Graph, ...]:
+        """The graphs in its attributes."""
+        return tuple(value for _, value in self.attributes if isinstance(value, Graph))
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether a graph in its attributes has an effect: then it is kept, and never merged with another."""
+        return any(body.has_effects for body in self.bodies)
+
+    @property
     def leaf(self) -> LeafType:
         """The type of a node that has one result."""
         assert not isinstance(self.type, tuple), f"{self.op} has several results"
@@ -102,6 +112,11 @@ class Graph:
 
     def __hash__(self) -> int:
         return self.hash
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether running the graph checks, prints or probes anything, in the graphs inside it too."""
+        return bool(self.effects) or any(node.has_effects for node in self.nodes if node.attributes)
 
     def result_types(self) -> tuple[LeafType, ...]:
         """The types of the results."""

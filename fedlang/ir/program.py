@@ -62,6 +62,15 @@ class Aggregate:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """What one broadcast leaf was in the text: `kind` is "broadcast", "keys" or "select", `path` its field."""
+
+    kind: str
+    path: str = ""
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Phase:
     """One trip to the clients and back.
 
@@ -69,7 +78,7 @@ class Phase:
     later server work. `work` runs at each client; its results are what `aggregates` refer to by index, what the program
     gives back at the clients, and what a client keeps for later phases. A work parameter that comes from an unplaced or
     shared input or from a broadcast (of this phase or an earlier one) is the same for all clients; any other differs
-    from client to client.
+    from client to client. `sent` says of each broadcast what it was in the text.
     """
 
     prepare: Graph
@@ -78,6 +87,7 @@ class Phase:
     work: Graph
     work_slots: tuple[Slot, ...]
     aggregates: tuple[Aggregate, ...]
+    sent: tuple[Sent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from fedlang.ir.verify import InvariantError, verify_graph, verify_program
 from .builders import ROW, SCALAR, doubling, folding, mean_of_clients
 
 FLAG = Tensor("bool")
-LOOP: dict[str, Attribute] = {"body": doubling(), "captured": 0, "carries": 1, "reverse": False}
+LOOP: dict[str, Any] = {"body": doubling(), "captured": 0, "carries": 1, "reverse": False}
 
 
 def test_sound_graphs_pass() -> None:

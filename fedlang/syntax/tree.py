@@ -412,8 +412,7 @@ class PrimitiveDeclaration(Frozen):
     """`prim elementwise exp[T: Float](x: T) -> T  derivative (dy) => dy * result`.
 
     `group` is the class that says how the operation batches over clients. `derivative` is a lambda
-    whose parameters are the cotangents of the result; `differentiable` is false where it says `derivative none`
-    or has no clause (then `derivative` is None).
+    whose parameters are the cotangents of the result; None where it says `derivative none` or has no clause.
     """
 
     group: Name

@@ -10,7 +10,8 @@ from fedlang.syntax.parser import parse
 from fedlang.syntax.printer import print_module
 
 NAMES = st.sampled_from(["a", "b", "weights", "_x", "federated_mean", "a_name_that_is_rather_long_for_a_name", "n"])
-BLANKS = st.sampled_from(["", " ", " ", "  ", "\n", "\n\n", " # why\n", "\n    # a comment of its own\n"])
+# A line never begins with an item: `fn` at column 0 would begin a declaration.
+BLANKS = st.sampled_from(["", " ", " ", "  ", "\n  ", "\n\n  ", " # why\n  ", "\n    # a comment of its own\n  "])
 OPERATORS = st.sampled_from("or and == != < >= + - * / // % @".split())  # noqa: SIM905
 LITERALS = st.sampled_from(["0", "60_000", "0xFF", "1.5", "1e-7", "true", '"text"', "()", "[]", "{}"])
 

@@ -12,11 +12,12 @@ Over shapes that are not known yet the function stays in the type as a `ShapeFun
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from fedlang.types.dims import Size, can_differ
 from fedlang.types.types import PackItem, Shape, ShapeFunction
 
-Argument = Shape | Size
+Argument: TypeAlias = "Shape | Size"
 
 
 class ShapeError(Exception):

@@ -1,0 +1,318 @@
+"""The state of checking one body: what is in scope, what is being solved, what was found wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from fedlang.check import errors
+from fedlang.check.annotations import Annotations, Parameter
+from fedlang.check.typed import Literal, Typed
+from fedlang.diagnostics import Diagnostic
+from fedlang.frozen import Frozen
+from fedlang.names.world import NamedDeclaration, Symbol, World
+from fedlang.source import Span
+from fedlang.syntax import tree
+from fedlang.types.dims import Atom, Dim, Size, Solvable, of_atom
+from fedlang.types.dtypes import INTEGERS, integer_range
+from fedlang.types.shapes import ShapeError
+from fedlang.types.solve import Mismatch, Solver
+from fedlang.types.substitute import Substitution, substitute
+from fedlang.types.types import (
+    ERROR,
+    ErrorType,
+    FunctionType,
+    Meta,
+    PackItem,
+    PlacedType,
+    RecordType,
+    TensorType,
+    TupleType,
+    Type,
+    TypeVariable,
+    fresh_meta,
+    has_function,
+    is_data,
+    is_variable,
+    placed,
+    print_type,
+)
+
+Place = tuple[str, bool]
+
+
+class Signature(Frozen):
+    """What a use of a declaration needs to know: its type parameters, its type, what a call must give as sizes."""
+
+    symbol: Symbol
+    declaration: NamedDeclaration
+    parameters: tuple[Parameter, ...]
+    type: Type
+    statics: tuple[tuple[str, Parameter], ...] = ()  # parameter name -> the size or pack it gives
+
+
+class Globals(Protocol):
+    """What a body asks of the checker of declarations."""
+
+    world: World
+
+    def signature(self, symbol: Symbol, span: Span) -> Signature | None:
+        """The signature of a declaration; None where it is broken."""
+        ...
+
+    def default_type(self, symbol: Symbol, index: int) -> Type | None:
+        """The type of a parameter's default, in terms of the declaration's type parameters."""
+        ...
+
+
+class Variable:
+    """A name in scope; `used` is set when something reads it."""
+
+    __slots__ = ("span", "type", "used")
+
+    def __init__(self, type: Type, span: Span) -> None:
+        self.type = type
+        self.span = span
+        self.used = False
+
+
+class Region:
+    """One local computation inside a `fed` body: the placed values it uses, stripped of their places as it reads them."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.uses: list[tuple[Span, Type]] = []
+
+
+class Body:
+    """One body being checked. `infer` is the checker of expressions; it is given, so that files do not import in a circle."""
+
+    def __init__(
+        self,
+        globals_: Globals,
+        module: str,
+        annotations: Annotations,
+        report: Callable[[Diagnostic], None],
+        infer: Callable[[Body, tree.Expression, Type | None], Typed],
+        *,
+        fed: bool,
+        test: bool = False,
+    ) -> None:
+        self.globals = globals_
+        self.module = module
+        self.annotations = annotations
+        self._report = report
+        self._infer = infer
+        self.fed = fed
+        self.test = test
+        self.solver = Solver()
+        self.scope: dict[str, Variable] = {}
+        self.region: Region | None = None
+        self.instances: list[tuple[Span, Signature, Substitution]] = []
+        self.called: list[tuple[Symbol, Span]] = []
+        self.literals: list[Literal] = []
+
+    def report(self, diagnostic: Diagnostic) -> None:
+        """Keeps a mistake."""
+        self._report(diagnostic)
+
+    # ---- expressions ----
+
+    def infer(self, expression: tree.Expression, expected: Type | None = None) -> Typed:
+        """The typed expression; `expected` helps to find types and is not demanded."""
+        return self._infer(self, expression, expected)
+
+    def resolved(self, typed: Typed) -> Type:
+        """The type of an expression as far as it is known."""
+        return self.resolve(typed.type, typed.span)
+
+    def resolve(self, type: Type, span: Span) -> Type:
+        """As the solver's, with a shape that cannot be made reported."""
+        try:
+            return self.solver.resolve(type)
+        except ShapeError as error:
+            self.report(errors.shape_function(span, str(error)))
+            return ERROR
+
+    def expect(self, expression: tree.Expression, expected: Type, why: str, because: Span | None = None) -> Typed:
+        """The typed expression, its type demanded."""
+        typed = self.infer(expression, expected)
+        self.demand(typed.type, expected, typed.span, why, because)
+        return typed
+
+    def demand(self, actual: Type, expected: Type, span: Span, why: str, because: Span | None = None) -> bool:
+        """Reports where `actual` may not stand for `expected`."""
+        mismatch = self.assign(actual, expected, span)
+        if mismatch is None:
+            return True
+        self.report(self._mismatch(actual, expected, span, mismatch, why, because))
+        return False
+
+    def assign(self, actual: Type, expected: Type, span: Span) -> Mismatch | None:
+        """The solver's, with a shape that cannot be made reported."""
+        try:
+            return self.solver.assign(actual, expected)
+        except ShapeError as error:
+            self.report(errors.shape_function(span, str(error)))
+            return None
+
+    def _mismatch(
+        self, actual: Type, expected: Type, span: Span, mismatch: Mismatch, why: str, because: Span | None
+    ) -> Diagnostic:
+        have, want = self.solver.resolve(actual), self.solver.resolve(expected)
+        if isinstance(have, PlacedType) and isinstance(want, PlacedType) and have.place != want.place:
+            make = errors.needs_broadcast if have.place == "SERVER" else errors.needs_aggregate
+            return make(span, have, print_type(want))
+        return errors.mismatch(span, mismatch, why, because)
+
+    # ---- names ----
+
+    @contextmanager
+    def inner_scope(self) -> Iterator[None]:
+        """Names bound inside are gone after it."""
+        outer = self.scope
+        self.scope = dict(outer)
+        try:
+            yield
+        finally:
+            self.scope = outer
+
+    def bind(self, name: str, type: Type, span: Span) -> Variable:
+        """Brings a variable into scope."""
+        variable = self.scope[name] = Variable(type, span)
+        return variable
+
+    # ---- places ----
+
+    @contextmanager
+    def one_computation(self, what: str) -> Iterator[Region]:
+        """What is checked inside is one local computation."""
+        outer, region = self.region, Region(what)
+        self.region = region if self.fed else None
+        try:
+            yield region
+        finally:
+            self.region = outer
+            if outer is not None:
+                outer.uses += region.uses
+
+    def strip(self, type: Type, span: Span) -> Type:
+        """Inside a region: the type without its place, which the region notes."""
+        type = self.solver.resolve(type)
+        if self.region is None:
+            return type
+        if isinstance(type, FunctionType) and type.capture is not None:
+            self.region.uses.append((span, PlacedType(*type.capture, TupleType(()))))
+            return FunctionType(type.parameters, type.result)
+        if isinstance(type, PlacedType):
+            self.region.uses.append((span, type))
+            return type.type
+        if is_bundle(type):
+            self.report(errors.bundle(span, type))
+            return ERROR
+        return type
+
+    def join(self, uses: list[tuple[Span, Type]]) -> Place | None:
+        """The place of one computation over these values; a mix of places is reported."""
+        first: tuple[Span, PlacedType] | None = None
+        each = False
+        for span, type in uses:
+            if not isinstance(type, PlacedType):
+                continue
+            if first is not None and first[1].place != type.place:
+                self.report(errors.places_mix(span, first, (span, type)))
+                return first[1].place, each
+            first = first or (span, type)
+            each = each or type.each
+        return None if first is None else (first[1].place, each)
+
+    def at(self, place: Place | None, type: Type, span: Span) -> Type:
+        """The result of one computation, at its place."""
+        type = self.resolve(type, span)
+        if place is None:
+            return type
+        if isinstance(type, FunctionType) and type.capture is None:
+            return FunctionType(type.parameters, type.result, place)
+        if has_function(type):
+            self.report(errors.function_placed(span, type))
+            return ERROR
+        return placed(*place, type)
+
+    # ---- instances ----
+
+    def instantiate(self, signature: Signature, span: Span) -> tuple[Substitution, Type]:
+        """A use of a declaration: its type parameters become types to be found."""
+        types: dict[TypeVariable | Meta, Type | str] = {}
+        packs: dict[TypeVariable | Meta, tuple[Size | PackItem, ...]] = {}
+        sizes: dict[Atom, Size] = {}
+        for parameter in (*signature.parameters, *(size for _, size in signature.statics)):
+            if not isinstance(parameter, TypeVariable):
+                assert isinstance(parameter, Dim)
+                sizes[parameter.terms[0][0][0]] = of_atom(Solvable(fresh_meta("size").id))
+            elif parameter.kind == "pack":
+                packs[parameter] = (PackItem(fresh_meta("pack")),)
+            else:
+                types[parameter] = fresh_meta(parameter.kind, parameter.bound)
+        instance = Substitution(types, packs, sizes)
+        self.instances.append((span, signature, instance))
+        return instance, substitute(signature.type, instance)
+
+    def forget(self, instance: Substitution) -> None:
+        """A use whose type parameters are not asked for."""
+        self.instances = [each for each in self.instances if each[2] is not instance]
+
+    def end(self) -> None:
+        """At the end of the body: literals get their own types, what is still unknown is reported."""
+        for _, _, instance in self.instances:
+            for found in instance.types.values():
+                if not isinstance(found, str):
+                    self.solver.default_literals(found)
+        for span, signature, instance in self.instances:
+            unknown = [v for v, found in instance.types.items() if not isinstance(found, str) and self._is_open(found)]
+            if unknown and not isinstance(self.resolve(substitute(signature.type, instance), span), ErrorType):
+                self.report(errors.unsolved(span, str(signature.symbol), print_type(unknown[0])))
+        for literal in self.literals:
+            self._check_literal(literal)
+
+    def _is_open(self, type: Type) -> bool:
+        found = self.solver.resolve(type)
+        return isinstance(found, Meta) and found.kind != "placed"
+
+    def _check_literal(self, literal: Literal) -> None:
+        self.solver.default_literals(literal.type)
+        type = self.solver.resolve(literal.type)
+        dtype = type.dtype if isinstance(type, TensorType) else ""
+        if dtype in INTEGERS:
+            low, high = integer_range(str(dtype))
+            if not low <= float(literal.value) <= high:
+                self.report(errors.literal_range(literal.span, literal.span.text, str(dtype)))
+        elif isinstance(dtype, str) and dtype in LARGEST and abs(float(literal.value)) > LARGEST[dtype]:
+            self.report(errors.literal_range(literal.span, literal.span.text, dtype))
+
+
+LARGEST = {"float16": 65504.0, "bfloat16": 3.3895e38, "float32": 3.4028235e38, "float64": 1.7976931348623157e308}
+
+
+def is_bundle(type: Type) -> bool:
+    """Whether the type is a record or tuple of values at several places, or a variable for one."""
+    if isinstance(type, RecordType | TupleType):
+        return not is_data(type) and not has_function(type)
+    return is_variable(type, "placed")
+
+
+def is_federated(type: FunctionType) -> bool:
+    """Whether a function takes or gives placed values: it is called once, not computed at a place."""
+    return any(_mentions_place(part) for part in (*(p.type for p in type.parameters), type.result))
+
+
+def _mentions_place(type: Type) -> bool:
+    match type:
+        case PlacedType():
+            return True
+        case RecordType(fields):
+            return any(_mentions_place(item) for _, item in fields)
+        case TupleType(items):
+            return any(_mentions_place(item) for item in items)
+        case _:
+            return is_variable(type, "placed")

@@ -1,0 +1,460 @@
+"""Calls: who is called, which argument goes to which parameter, and at which place the work is done."""
+
+from __future__ import annotations
+
+from fedlang.check import errors
+from fedlang.check.body import Body, Signature, is_bundle, is_federated
+from fedlang.check.operators import elementwise, matmul, strip_arguments
+from fedlang.check.sizes import static_shape, static_size, type_arguments
+from fedlang.check.typed import Call, Field, Global, GradientOf, ListOf, Local, SizeOf, TupleOf, Typed
+from fedlang.names import errors as name_errors
+from fedlang.names.nearest import nearest
+from fedlang.names.world import FORMS, ModuleName, Symbol
+from fedlang.source import Span
+from fedlang.syntax import tree
+from fedlang.types.dims import Size, product
+from fedlang.types.shapes import is_known
+from fedlang.types.substitute import Substitution, substitute
+from fedlang.types.types import (
+    ERROR,
+    INT32,
+    UNIT,
+    ErrorType,
+    FunctionType,
+    Meta,
+    PackItem,
+    ParameterType,
+    PlacedType,
+    RecordType,
+    SequenceType,
+    TensorType,
+    TupleType,
+    Type,
+    TypeVariable,
+    fresh_meta,
+    prefix,
+    print_type,
+    tuple_of,
+    unplaced,
+)
+
+
+def infer_call(body: Body, call: tree.Call, expected: Type | None) -> Typed:
+    """A call, of a form, a primitive, a function or a method."""
+    form = _form(body, call.function)
+    if form is not None:
+        return _infer_form(body, form, call, expected)
+    if isinstance(call.function, tree.Call) and _form(body, call.function.function) in ("value_and_grad", "grad"):
+        function = _gradient_of_call(body, call.function, call)
+    else:
+        function = body.infer(call.function)
+    type = body.resolved(function)
+    if isinstance(type, ErrorType):
+        for argument in call.arguments:
+            body.infer(argument.value)
+        return Call(function, (), ERROR, call.span)
+    if not isinstance(type, FunctionType):
+        body.report(errors.not_a_function(call.function.span, type))
+        return Call(function, (), ERROR, call.span)
+    slots = match_arguments(body, call, type, _name_of(function))
+    if slots is None:
+        return Call(function, (), ERROR, call.span)
+    signature = _primitive(body, function)
+    if signature is not None and isinstance(function, Global):
+        return _primitive_call(body, signature, function, type, slots, call, expected)
+    return finish_call(body, function, type, slots, call.span, expected)
+
+
+# ---- who is called ----
+
+
+def _form(body: Body, function: tree.Expression) -> str | None:
+    """The form a callee names: a function of the compiler's own."""
+    if isinstance(function, tree.Variable) and function.name.text in FORMS and function.name.text not in body.scope:
+        return function.name.text
+    return None
+
+
+def _name_of(function: Typed) -> str:
+    match function:
+        case Global(symbol):
+            return f"`{symbol.name}`"
+        case Local(name) | Field(_, name):
+            return f"`{name}`"
+        case _:
+            return "the function"
+
+
+def _primitive(body: Body, function: Typed) -> Signature | None:
+    if not isinstance(function, Global):
+        return None
+    signature = body.globals.signature(function.symbol, function.span)
+    if signature is None or not isinstance(signature.declaration, tree.PrimitiveDeclaration):
+        return None
+    return signature
+
+
+def infer_index_or_instance(body: Body, index: tree.Index) -> Typed | None:
+    """`zeros[Weights]`: a declaration with type arguments; None where the target is no declaration with type parameters."""
+    symbol = global_symbol(body, index.target)
+    if symbol is None:
+        return None
+    signature = body.globals.signature(symbol, index.target.span)
+    if signature is None or isinstance(signature.declaration, tree.TypeDeclaration):
+        return Global(symbol, Substitution({}, {}, {}), ERROR, index.span)
+    given = type_arguments(body, index.items)
+    declared = signature.parameters[: len(signature.declaration.type_parameters)]
+    if given is None:
+        return Global(symbol, Substitution({}, {}, {}), ERROR, index.span)
+    if len(given) > len(declared):
+        body.report(errors.wrong_arguments(index.span, f"`{symbol.name}`", len(given), len(declared)))
+        return Global(symbol, Substitution({}, {}, {}), ERROR, index.span)
+    instance, type = body.instantiate(signature, index.span)
+    explicit = body.annotations.instance(declared[: len(given)], given)
+    _agree(body, instance, explicit, index.span)
+    return Global(symbol, instance, type, index.span)
+
+
+def _agree(body: Body, instance: Substitution, explicit: Substitution, span: Span) -> None:
+    for variable, written in explicit.types.items():
+        wanted = instance.types[variable]
+        assert not isinstance(wanted, str) and not isinstance(written, str)
+        body.demand(written, wanted, span, "the type argument")
+    for variable, shape in explicit.packs.items():
+        body.solver.assign_shape(shape, instance.packs[variable])
+    for atom, size in explicit.sizes.items():
+        body.solver.assign_size(size, instance.sizes[atom])
+
+
+def global_symbol(body: Body, target: tree.Expression) -> Symbol | None:
+    """The declaration that a name, or `module.name`, means, when it means one."""
+    if isinstance(target, tree.Variable) and target.name.text not in body.scope and target.name.text not in body.annotations.names:
+        found = body.globals.world.lookup(body.module, target.name.text, "value")
+        return found if isinstance(found, Symbol) else None
+    if isinstance(target, tree.FieldAccess) and isinstance(target.target, tree.Variable):
+        module = target.target.name.text
+        meaning = None if module in body.scope else body.globals.world.lookup(body.module, module, "value")
+        if isinstance(meaning, ModuleName):
+            return body.globals.world.member(meaning.module, target.name.text)
+    return None
+
+
+# ---- which argument goes where ----
+
+
+def match_arguments(body: Body, call: tree.Call, type: FunctionType, name: str) -> list[tree.Expression | None] | None:
+    """The arguments in the order of the parameters; None where they do not fit, which is reported."""
+    slots: list[tree.Expression | None] = [None] * len(type.parameters)
+    names = [parameter.name for parameter in type.parameters]
+    position = 0
+    good = True
+    for argument in call.arguments:
+        if argument.name is None:
+            if position >= len(slots):
+                wanted = f"{len(slots)} argument{'s' if len(slots) != 1 else ''}"
+                body.report(errors.wrong_count(call.span, name, len(call.arguments), wanted))
+                return None
+            slots[position] = argument.value
+            position += 1
+        elif argument.name.text not in names or not argument.name.text:
+            known = [known for known in names if known]
+            body.report(errors.unknown_parameter(argument.name.span, name, argument.name.text, nearest(argument.name.text, known), known))
+            good = False
+        elif slots[names.index(argument.name.text)] is not None:
+            body.report(errors.argument_twice(argument.name.span, argument.name.text))
+            good = False
+        else:
+            slots[names.index(argument.name.text)] = argument.value
+    for k, parameter in enumerate(type.parameters):
+        if good and slots[k] is None and parameter.required:
+            shown = parameter.name or f"argument {k + 1}"
+            body.report(errors.missing_argument(call.span, name, shown, body.solver.resolve(parameter.type)))
+            good = False
+    return slots if good else None
+
+
+# ---- the call itself ----
+
+
+def finish_call(
+    body: Body,
+    function: Typed,
+    type: FunctionType,
+    slots: list[tree.Expression | None],
+    span: Span,
+    expected: Type | None,
+) -> Typed:
+    """Arguments checked against parameters (functions last, when more is known), the result at its place."""
+    federated = is_federated(type)
+    if federated and not body.test:
+        if body.region is not None:
+            body.report(errors.movement_inside(span, body.region.what))
+        elif not body.fed:
+            body.report(errors.movement_in_local(span, _name_of(function).strip("`")))
+    if expected is not None and not body.test:
+        body.assign(type.result, expected if federated else unplaced(expected), span)
+    if isinstance(function, Global):
+        _demand_defaults(body, function, type, slots, span)
+    typed, uses = _arguments(body, type, slots, _name_of(function), lifted=body.fed and not federated)
+    if federated and body.test:
+        return Call(function, typed, plain(body.resolve(type.result, span)), span)
+    if federated:
+        return Call(function, typed, body.resolve(type.result, span), span)
+    if type.capture is not None:
+        uses.append((span, PlacedType(*type.capture, UNIT)))
+    return Call(function, typed, body.at(body.join(uses), type.result, span), span)
+
+
+def _demand_defaults(
+    body: Body, function: Global, type: FunctionType, slots: list[tree.Expression | None], span: Span
+) -> None:
+    """A default that is used tells the anonymous types of its parameter."""
+    for k, slot in enumerate(slots):
+        wanted = type.parameters[k].type
+        if slot is None and not isinstance(wanted, TensorType | PlacedType):
+            default = body.globals.default_type(function.symbol, k)
+            if default is not None:
+                body.demand(substitute(default, function.instance), wanted, span, "the default of a parameter")
+
+
+def _arguments(
+    body: Body, type: FunctionType, slots: list[tree.Expression | None], name: str, *, lifted: bool
+) -> tuple[tuple[Typed | None, ...], list[tuple[Span, Type]]]:
+    typed: list[Typed | None] = [None] * len(slots)
+    uses: list[tuple[Span, Type]] = []
+    later = [k for k, slot in enumerate(slots) if isinstance(slot, tree.Lambda)]
+    for k in [*(k for k in range(len(slots)) if k not in later), *later]:
+        slot, parameter = slots[k], type.parameters[k]
+        if slot is None:
+            continue
+        wanted = body.resolve(parameter.type, slot.span)
+        if body.test:
+            wanted = plain(wanted) if is_federated(type) else wanted
+        argument = typed[k] = body.infer(slot, wanted)
+        have = body.resolved(argument)
+        if lifted:
+            have = _lift(body, have, argument.span, uses)
+        shown = f"`{parameter.name}` of {name}" if parameter.name else f"argument {k + 1} of {name}"
+        body.demand(have, wanted, argument.span, f"{shown} is {print_type(body.resolve(wanted, slot.span))}")
+    return tuple(typed), uses
+
+
+def _lift(body: Body, type: Type, span: Span, uses: list[tuple[Span, Type]]) -> Type:
+    """An argument of local work in a `fed` body, without its place."""
+    if isinstance(type, PlacedType):
+        uses.append((span, type))
+        return type.type
+    if isinstance(type, FunctionType) and type.capture is not None:
+        uses.append((span, PlacedType(*type.capture, UNIT)))
+        return FunctionType(type.parameters, type.result)
+    if is_bundle(type):
+        body.report(errors.bundle(span, type))
+        return ERROR
+    return type
+
+
+def plain(type: Type) -> Type:
+    """In a test, which drives a program: one value for the server's, a list for the clients'."""
+    match type:
+        case PlacedType("CLIENTS", True, inner):
+            return SequenceType(inner)
+        case PlacedType(_, _, inner):
+            return inner
+        case RecordType(fields):
+            return RecordType(tuple((name, plain(item)) for name, item in fields))
+        case TupleType(items):
+            return TupleType(tuple(plain(item) for item in items))
+        case _:
+            return type
+
+
+# ---- primitives ----
+
+
+def _primitive_call(
+    body: Body,
+    signature: Signature,
+    function: Global,
+    type: FunctionType,
+    slots: list[tree.Expression | None],
+    call: tree.Call,
+    expected: Type | None,
+) -> Typed:
+    declaration = signature.declaration
+    assert isinstance(declaration, tree.PrimitiveDeclaration)
+    if declaration.name.text == "federated_collect" and "collect" not in _allowed(body):
+        body.report(errors.collect_refused(call.span))
+    if declaration.group.text == "elementwise" or declaration.name.text in ("matmul", "flatten"):
+        body.forget(function.instance)  # typed by rules of their own
+    if declaration.group.text == "elementwise" and all(slot is not None for slot in slots):
+        arguments = tuple(body.infer(slot) for slot in slots if slot is not None)
+        return elementwise(body, signature, function, arguments, call.span)
+    if declaration.name.text == "matmul":
+        arguments = tuple(body.infer(slot) for slot in slots if slot is not None)
+        return matmul(body, function, arguments, call.span)
+    if declaration.name.text == "flatten":
+        arguments = tuple(body.infer(slot) for slot in slots if slot is not None)
+        return _flatten(body, function, arguments, call.span)
+    if declaration.group.text == "reduction" and len(slots) == 2 and slots[0] is not None and slots[1] is None:
+        return _reduce_all(body, function, body.infer(slots[0]), type, call.span)
+    _bind_statics(body, signature, function, slots)
+    return finish_call(body, function, type, slots, call.span, expected)
+
+
+def _allowed(body: Body) -> set[str]:
+    root = body.globals.world.scope("")
+    return root.allowed if root is not None else set()
+
+
+def _bind_statics(body: Body, signature: Signature, function: Global, slots: list[tree.Expression | None]) -> None:
+    """Arguments that the result's type mentions are sizes, known when compiling."""
+    names = [parameter.name.text for parameter in signature.declaration.parameters]  # type: ignore[union-attr]
+    defaults = {p.name.text: p.default for p in signature.declaration.parameters}  # type: ignore[union-attr]
+    for name, parameter in signature.statics:
+        slot = slots[names.index(name)] or defaults[name]
+        if slot is None:
+            continue
+        if isinstance(parameter, int) or parameter not in function.instance.packs:
+            size = static_size(body, slot)
+            if size is None:
+                body.report(errors.not_static(slot.span, name))
+            elif not isinstance(parameter, int):
+                body.solver.assign_size(size, function.instance.sizes[parameter.terms[0][0][0]])  # type: ignore[union-attr]
+        else:
+            shape = static_shape(body, slot)
+            if shape is None:
+                body.report(errors.not_static(slot.span, name))
+            else:
+                body.solver.assign_shape(shape, function.instance.packs[parameter])  # type: ignore[index]
+
+
+def _reduce_all(body: Body, function: Global, argument: Typed, type: FunctionType, span: Span) -> Typed:
+    """A reduction over all axes: no axis is named."""
+    types, place = strip_arguments(body, (argument,))
+    body.demand(types[0], type.parameters[0].type, argument.span, f"`{function.symbol.name}` reduces a tensor")
+    result = body.resolve(type.result, span)
+    if isinstance(result, TensorType):
+        result = TensorType(result.dtype, ())
+    return Call(function, (argument, None), body.at(place, result, span), span)
+
+
+def _flatten(body: Body, function: Global, arguments: tuple[Typed, ...], span: Span) -> Typed:
+    """`flatten(x)`: all axes but the first become one."""
+    types, place = strip_arguments(body, arguments)
+    if not isinstance(types[0], TensorType) or not types[0].shape or not is_known(types[0].shape):
+        if not isinstance(types[0], ErrorType):
+            body.report(errors.bound_missed(span, types[0], "a tensor with axes", "`flatten`"))
+        return Call(function, arguments, ERROR, span)
+    sizes: list[Size] = [size for size in types[0].shape[1:] if not isinstance(size, PackItem)]
+    result = TensorType(types[0].dtype, (types[0].shape[0], product(tuple(sizes))))
+    return Call(function, arguments, body.at(place, result, span), span)
+
+
+# ---- forms ----
+
+
+def _infer_form(body: Body, form: str, call: tree.Call, expected: Type | None) -> Typed:
+    if form in ("value_and_grad", "grad"):
+        if len(call.arguments) != 1:
+            body.report(errors.wrong_count(call.span, f"`{form}`", len(call.arguments), "one function"))
+            return TupleOf((), ERROR, call.span)
+        return gradient(body, form, body.infer(call.arguments[0].value), call.span)
+    if form == "federated_map":
+        if len(call.arguments) != 2:
+            body.report(errors.wrong_count(call.span, "`federated_map`", len(call.arguments), "a function and a placed value"))
+            return TupleOf((), ERROR, call.span)
+        inner = tree.Call(call.arguments[0].value, call.arguments[1:], call.span)
+        return infer_call(body, inner, expected)
+    items = tuple(body.infer(argument.value) for argument in call.arguments)
+    return TupleOf(items, tuple_of(tuple(body.resolved(item) for item in items)), call.span)
+
+
+def _gradient_of_call(body: Body, form: tree.Call, call: tree.Call) -> Typed:
+    """`value_and_grad(f)(x)`: the arguments tell the types of a lambda's parameters."""
+    name = _form(body, form.function)
+    assert name is not None
+    if len(form.arguments) != 1 or not isinstance(form.arguments[0].value, tree.Lambda):
+        return _infer_form(body, name, form, None)
+    given = [unplaced(body.resolved(body.infer(argument.value))) for argument in call.arguments]
+    wanted = FunctionType(tuple(ParameterType(type) for type in given), fresh_meta("data"))
+    return gradient(body, name, body.infer(form.arguments[0].value, wanted), form.span)
+
+
+def gradient(body: Body, form: str, function: Typed, span: Span) -> Typed:
+    """The function that gives the derivative by the first argument, with the value (`value_and_grad`) or alone."""
+    type = body.resolved(function)
+    if isinstance(type, ErrorType):
+        return GradientOf(form == "value_and_grad", function, ERROR, span)
+    if not isinstance(type, FunctionType) or not type.parameters:
+        body.report(errors.not_differentiable(span, type))
+        return GradientOf(form == "value_and_grad", function, ERROR, span)
+    first = type.parameters[0].type
+    value = body.resolve(type.result, span)
+    scalar = value.items[0] if isinstance(value, TupleType) and value.items else value
+    if not body.solver.satisfies(first, "Float"):
+        body.report(errors.not_differentiable(span, body.solver.resolve(first)))
+    if not (isinstance(scalar, TensorType) and not scalar.shape and body.solver.satisfies(scalar, "Float")) and not isinstance(
+        scalar, ErrorType | Meta
+    ):
+        body.report(errors.not_differentiable(span, scalar))
+    result = TupleType((value, first)) if form == "value_and_grad" else first
+    parameters = tuple(ParameterType(p.type) for p in type.parameters if p.required)
+    return GradientOf(form == "value_and_grad", function, FunctionType(parameters, result, type.capture), span)
+
+
+def infer_variable(body: Body, variable: tree.Variable) -> Typed:
+    """A name: local, a size, a declaration; a declaration with type parameters becomes one use of it."""
+    name, span = variable.name.text, variable.span
+    if name in body.scope:
+        found = body.scope[name]
+        found.used = True
+        return Local(name, body.strip(found.type, span), span)
+    size = body.annotations.names.get(name)
+    if size is not None and not isinstance(size, TypeVariable):
+        from_size = static_size(body, variable)
+        assert from_size is not None
+        return SizeOf(from_size, INT32, span)
+    meaning = body.globals.world.lookup(body.module, name, "value")
+    if isinstance(meaning, ModuleName):
+        body.report(name_errors.module_as_value(span, name))
+        return Local(name, ERROR, span)
+    if meaning is None:
+        if name in FORMS:
+            body.report(errors.function_as_data(span, "passed on: call this form"))
+        elif not body.globals.world.is_broken(body.module, name):
+            known = [*body.scope, *body.annotations.names, *FORMS, *body.globals.world.names(body.module, "value")]
+            body.report(name_errors.unknown_name(span, name, nearest(name, known)))
+        return Local(name, ERROR, span)
+    return use(body, meaning, span)
+
+
+def use(body: Body, symbol: Symbol, span: Span) -> Typed:
+    """One use of a declaration."""
+    body.called.append((symbol, span))
+    signature = body.globals.signature(symbol, span)
+    if signature is None:
+        return Global(symbol, Substitution({}, {}, {}), ERROR, span)
+    instance, type = body.instantiate(signature, span)
+    return Global(symbol, instance, type, span)
+
+
+def infer_list(body: Body, written: tree.ListExpression, expected: Type | None) -> Typed:
+    """`[a, b]`: a tensor (or a structure of tensors) with a first axis; in a test also the values of the clients."""
+    if body.test and isinstance(expected, SequenceType):
+        items = tuple(body.expect(item, expected.element, "every client has a value of one type") for item in written.items)
+        return ListOf(items, expected, written.span)
+    first = body.infer(written.items[0]) if written.items else None
+    if first is None:
+        element = body.solver.first_axis(expected)[1] if expected is not None and body.solver.first_axis(expected) else None  # type: ignore[index]
+        if element is None:
+            body.report(errors.unknown_here(written.span))
+            return ListOf((), ERROR, written.span)
+        return ListOf((), prefix((0,), element) or ERROR, written.span)
+    rest = [body.expect(item, first.type, "all items of a list have one type", first.span) for item in written.items[1:]]
+    types, place = strip_arguments(body, (first, *rest))
+    result = prefix((len(written.items),), types[0])
+    if result is None:
+        body.report(errors.no_brackets(written.span, types[0]))
+        return ListOf((first, *rest), ERROR, written.span)
+    return ListOf((first, *rest), body.at(place, result, written.span), written.span)
+

@@ -1,4 +1,4 @@
-"""Derivative rules of the operations that move, choose, add up and multiply: those whose rule depends on sizes and axes.
+"""Derivatives of the operations that move, choose, add up and multiply: those whose rules depend on sizes.
 
 A row's rule gets the builder, the node (its inputs are in the builder), its result `y` and the cotangent `dy` of that,
 and gives a cotangent for each input, None where it has none. The cotangent of a sequence is its elements' stacked.

@@ -299,7 +299,7 @@ def _levels(graph: Graph) -> list[int]:
 
 
 def _reads(node: Node, other: Node) -> bool:
-    return not other.place or bool(node.place) and (other.place in CLIENT_PLACES) == (node.place in CLIENT_PLACES)
+    return not other.place or (bool(node.place) and (other.place in CLIENT_PLACES) == (node.place in CLIENT_PLACES))
 
 
 def _tellers(graph: Graph) -> dict[Atom, list[int]]:

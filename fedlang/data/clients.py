@@ -1,0 +1,213 @@
+"""Client data: client ids, and for each what the client holds, read when it is asked for.
+
+`ClientData` holds examples: arrays whose first axis counts them, in a record or tuple (`trees.Examples`).
+`ClientSequences` holds what a program of parameter type `<T*>@CLIENTS` takes: the same tree with a sequence (`Rows` or
+`Elements`) for each leaf. Both are what `fedlang.run.clients.ClientData` asks for. Neither
+keeps what it has read, so data of any number of clients passes through the memory of a few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Generic, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedlang.data.convert import batches_of, examples_of, is_dataset
+from fedlang.data.errors import no_clients, other_fields, unreadable_clients, wrong_count
+from fedlang.data.trees import Examples, Sequences, join_trees, map_leaves, named_leaves, structure_of
+from fedlang.run.errors import duplicate_client, unknown_client
+from fedlang.run.random import identity_of, key_of_seed, random_at, random_permutation
+from fedlang.run.sequences import Rows
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Clients(Generic[T]):
+    """Client ids and the function that reads one client. `DiagnosticError` FED0620 if an id is there twice."""
+
+    client_ids: tuple[str, ...]
+    reader: Callable[[str], T]
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for client in self.client_ids:
+            if client in seen:
+                raise duplicate_client(client)
+            seen.add(client)
+
+    def __len__(self) -> int:
+        return len(self.client_ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.client_ids)
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.client_ids)
+
+    def _verify_known(self, client_id: str) -> None:
+        if client_id not in self._known:
+            raise unknown_client(client_id, self.client_ids)
+
+    def _read(self, client_id: str) -> T:
+        self._verify_known(client_id)
+        return self.reader(client_id)
+
+    def subset(self, client_ids: Iterable[str]) -> Self:
+        """These clients only, in this order. `DiagnosticError` FED0618 for one that is not there."""
+        chosen = tuple(client_ids)
+        for client in chosen:
+            self._verify_known(client)
+        return type(self)(chosen, self.reader)
+
+    def first(self, count: int) -> Self:
+        """The first clients, at most `count`."""
+        return type(self)(self.client_ids[:count], self.reader)
+
+
+@dataclass(frozen=True)
+class ClientSequences(Clients[Sequences]):
+    """For each client a sequence: one `Rows` or `Elements` a leaf."""
+
+    def sequence(self, client_id: str) -> Sequences:
+        """The client's sequence, read now."""
+        return self._read(client_id)
+
+    def client(self, client_id: str) -> Sequences:
+        """The same: what a run asks for."""
+        return self.sequence(client_id)
+
+
+@dataclass(frozen=True)
+class ClientData(Clients[Examples]):
+    """For each client its examples, stacked: leaf arrays with one first axis."""
+
+    @classmethod
+    def from_dict(cls, clients: Mapping[str, object]) -> Self:
+        """What `convert.examples_of` reads, by client id: datasets are read at each use, the rest at once."""
+        readers = {client: _reader(client, value, examples_of) for client, value in clients.items()}
+        return cls(tuple(readers), lambda client: readers[client]())
+
+    @classmethod
+    def from_list(cls, clients: Iterable[object]) -> Self:
+        """The same for data without ids; the clients are called "0", "1" and so on."""
+        return cls.from_dict(_named(list(clients)))
+
+    @classmethod
+    def from_function(cls, client_ids: Iterable[str], function: Callable[[str], object]) -> Self:
+        """Data that `function` reads or makes for a client's id; called at each use, perhaps from several threads."""
+        return cls(tuple(client_ids), lambda client: examples_of(client, function(client)))
+
+    def examples(self, client_id: str) -> Examples:
+        """The client's examples, read now. `DiagnosticError` FED0618 for an id that is not there."""
+        return self._read(client_id)
+
+    def sequence(self, client_id: str) -> Sequences:
+        """The client's examples as a sequence, one example an element."""
+        return map_leaves(Rows, self.examples(client_id))
+
+    def client(self, client_id: str) -> Sequences:
+        """The same: what a run asks for."""
+        return self.sequence(client_id)
+
+    def count(self, client_id: str) -> int:
+        """How many examples the client has; reads them."""
+        return count_examples(self.examples(client_id))
+
+    def map(self, function: Callable[[Examples], object]) -> ClientData:
+        """The data with `function` applied to each client's stacked examples, when they are read."""
+        return ClientData.from_function(self.client_ids, lambda client: function(self.reader(client)))
+
+    def concatenate(self) -> Examples:
+        """The examples of all clients, one after the other. `DiagnosticError` FED0711 if there are no clients."""
+        parts = [self.examples(client) for client in self.client_ids]
+        if not parts:
+            raise no_clients("concatenate")
+        for client, part in zip(self.client_ids, parts, strict=True):
+            if set(structure_of(part)) != set(structure_of(parts[0])):
+                raise other_fields(client, structure_of(part), self.client_ids[0], structure_of(parts[0]))
+        return join_trees(np.concatenate, parts)
+
+    def batches(
+        self, size: int, epochs: int = 1, shuffle_seed: int | None = None, *, drop_last: bool = False
+    ) -> ClientSequences:
+        """For each client its examples in batches of `size`, `epochs` times over.
+
+        A batch never spans two epochs, so the last one of an epoch may be smaller; `drop_last` leaves it out. With a
+        `shuffle_seed` every epoch has an order of its own, which depends on the seed, the client's id and the epoch
+        only. Without one, and for one epoch, the batches are views of the examples; otherwise each row is copied once
+        an epoch.
+        """
+        for what, value in (("the batch size", size), ("the number of epochs", epochs)):
+            if value < 1:
+                raise wrong_count(what, value, "1 or more")
+        cut = partial(_batch, size=size, epochs=epochs, shuffle_seed=shuffle_seed, drop_last=drop_last)
+        return ClientSequences(self.client_ids, lambda client: cut(client, self.reader(client)))
+
+
+def client_sequences(clients: object, *, batched: bool = False) -> ClientSequences:
+    """What a user hands in for `<T*>@CLIENTS`: client data, a mapping by client id, or a list with an entry a client.
+
+    With `batched`, entries are lists, generators or datasets of batches; otherwise of examples, or stacked arrays.
+    """
+    if isinstance(clients, ClientSequences):
+        return clients
+    if isinstance(clients, ClientData):
+        return ClientSequences(clients.client_ids, clients.sequence)
+    named = _named(clients)
+    if not batched:
+        return client_sequences(ClientData.from_dict(named))
+    readers = {client: _reader(client, value, batches_of) for client, value in named.items()}
+    return ClientSequences(tuple(readers), lambda client: readers[client]())
+
+
+def _named(clients: object) -> dict[str, object]:
+    """The entries by client id; those of a list are called "0", "1" and so on."""
+    if isinstance(clients, Mapping):
+        return {str(client): value for client, value in clients.items()}
+    if isinstance(clients, (list, tuple)):
+        return {str(index): value for index, value in enumerate(clients)}
+    raise unreadable_clients(type(clients).__name__)
+
+
+def count_examples(examples: Examples) -> int:
+    """How many examples there are: the first axis of any leaf."""
+    return len(next(leaf for _, leaf in named_leaves(examples)))
+
+
+def _reader(client: str, value: object, read: Callable[[str, object], T]) -> Callable[[], T]:
+    """A function that gives what `read` makes of the value: of a dataset at each use, of the rest now."""
+    if is_dataset(value):
+        return lambda: read(client, value)
+    made = read(client, value)
+    return lambda: made
+
+
+def _batch(
+    client: str, examples: Examples, *, size: int, epochs: int, shuffle_seed: int | None, drop_last: bool
+) -> Sequences:
+    count = count_examples(examples)
+    kept = count - count % size if drop_last else count
+    splits = _splits(kept, size, epochs)
+    if shuffle_seed is None and epochs == 1:
+        return map_leaves(lambda leaf: Rows(leaf[:kept], splits), examples)
+    order = np.concatenate([_order(client, count, epoch, shuffle_seed)[:kept] for epoch in range(epochs)])
+    return map_leaves(lambda leaf: Rows(leaf[order], splits), examples)
+
+
+def _splits(count: int, size: int, epochs: int) -> NDArray[np.int64]:
+    starts = np.arange(0, count, size, dtype=np.int64)
+    return np.append((np.arange(epochs)[:, None] * count + starts).ravel(), epochs * count)
+
+
+def _order(client: str, count: int, epoch: int, seed: int | None) -> NDArray[np.int32]:
+    """The order of the examples in an epoch."""
+    if seed is None:
+        return np.arange(count, dtype=np.int32)
+    key = random_at(random_at(key_of_seed(seed), int(identity_of(client))), epoch)
+    return random_permutation(key, count)

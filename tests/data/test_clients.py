@@ -1,0 +1,211 @@
+"""Client data is read when it is asked for, batched by ranges of rows, and checked as it comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from fedlang.data import ClientData, ClientSequences, client_sequences
+from fedlang.data.trees import Examples
+from fedlang.diagnostics import DiagnosticError
+from fedlang.run import clients as run
+from fedlang.run.sequences import Array, Elements, Rows
+
+
+def numbers(count: int, start: int = 0) -> dict[str, Array]:
+    y = np.arange(start, start + count, dtype=np.int32)
+    return {"x": y[:, None].astype(np.float32) * np.ones(3, np.float32), "y": y}
+
+
+def rows_of(sequences: object, name: str = "y") -> Rows:
+    assert isinstance(sequences, dict)
+    rows = sequences[name]
+    assert isinstance(rows, Rows)
+    return rows
+
+
+def batches(data: ClientData, client: str, *arguments: int, **options: int) -> list[list[int]]:
+    sequence = data.batches(*arguments, **options).sequence(client)
+    return [batch.tolist() for batch in rows_of(sequence)]
+
+
+def test_clients_are_read_only_when_asked_for() -> None:
+    asked: list[str] = []
+
+    def read(client: str) -> object:
+        asked.append(client)
+        return numbers(2)
+
+    data = ClientData.from_function(["a", "b", "c"], read).subset(["c", "a"]).batches(2)
+    assert (len(data), data.client_ids, asked) == (2, ("c", "a"), [])
+    data.sequence("a")
+    assert asked == ["a"]
+
+
+def test_an_unknown_client_is_offered_the_nearest() -> None:
+    data = ClientData.from_dict({"client_01": numbers(1), "client_02": numbers(1)})
+    for use in (data.examples, data.count, data.sequence, data.batches(2).sequence, lambda name: data.subset([name])):
+        with pytest.raises(DiagnosticError, match=r"no client `cleint_02`(.|\n)*did you mean `client_02`"):
+            use("cleint_02")
+
+
+def test_a_client_can_not_be_there_twice() -> None:
+    with pytest.raises(DiagnosticError, match="FED0620"):
+        ClientData.from_function(["a", "b", "a"], lambda _: numbers(1))
+    with pytest.raises(DiagnosticError, match="FED0620"):
+        ClientData.from_list([numbers(1)]).subset(["0", "0"])
+
+
+def test_the_last_batch_is_smaller_and_can_be_dropped() -> None:
+    data = ClientData.from_list([numbers(5)])
+    assert batches(data, "0", 2) == [[0, 1], [2, 3], [4]]
+    assert batches(data, "0", 2, drop_last=True) == [[0, 1], [2, 3]]
+    assert batches(data, "0", 9) == [[0, 1, 2, 3, 4]]
+    assert batches(data, "0", 9, drop_last=True) == []
+
+
+def test_epochs_follow_each_other_and_no_batch_spans_two() -> None:
+    data = ClientData.from_list([numbers(3)])
+    assert batches(data, "0", 2, 2) == [[0, 1], [2], [0, 1], [2]]
+    assert batches(data, "0", 2, 2, drop_last=True) == [[0, 1], [0, 1]]
+
+
+def test_a_client_without_examples_has_no_batches() -> None:
+    data = ClientData.from_list([numbers(0)])
+    assert batches(data, "0", 4, 3) == []
+    assert batches(data, "0", 4, 3, shuffle_seed=1) == []
+
+
+def test_one_epoch_in_order_copies_nothing() -> None:
+    examples = numbers(5)
+    sequence = ClientData.from_list([examples]).batches(2).sequence("0")
+    assert np.shares_memory(rows_of(sequence, "x").rows, examples["x"])
+    assert rows_of(sequence, "x").splits is rows_of(sequence, "y").splits
+
+
+def test_a_shuffle_depends_on_seed_client_and_epoch_only() -> None:
+    data = ClientData.from_dict({"a": numbers(40), "b": numbers(40)})
+    first = batches(data, "a", 40, 2, shuffle_seed=0)
+    assert first == batches(data.subset(["b", "a"]), "a", 40, 2, shuffle_seed=0)
+    assert [sorted(epoch) for epoch in first] == [list(range(40))] * 2
+    others = [batches(data, "b", 40, shuffle_seed=0), batches(data, "a", 40, shuffle_seed=1), [first[1]]]
+    assert all(other[0] != first[0] for other in others)
+
+
+def test_leaves_are_shuffled_together() -> None:
+    sequence = ClientData.from_list([numbers(30)]).batches(7, 2, 3).sequence("0")
+    for x, y in zip(rows_of(sequence, "x"), rows_of(sequence, "y"), strict=True):
+        assert (x[:, 0] == y).all()
+
+
+@pytest.mark.parametrize(("size", "epochs"), [(0, 1), (-1, 1), (1, 0)])
+def test_sizes_and_epochs_are_positive(size: int, epochs: int) -> None:
+    with pytest.raises(DiagnosticError, match="FED0709"):
+        ClientData.from_list([numbers(3)]).batches(size, epochs)
+
+
+def test_map_is_applied_when_read() -> None:
+    def labels(examples: Examples) -> object:
+        assert isinstance(examples, dict)
+        return {"label": examples["y"]}
+
+    data = ClientData.from_list([numbers(2), numbers(1, 5)]).map(labels)
+    joined = data.concatenate()
+    assert isinstance(joined, dict)
+    assert (list(joined), np.asarray(joined["label"]).tolist()) == (["label"], [0, 1, 5])
+
+
+def test_joining_needs_clients_of_equal_fields() -> None:
+    with pytest.raises(DiagnosticError, match="FED0711"):
+        ClientData.from_list([]).concatenate()
+    with pytest.raises(DiagnosticError, match=r"client b have other fields than those of client a(.|\n)*`\.x`"):
+        ClientData.from_dict({"a": numbers(1), "b": {"x": [1.0]}}).concatenate()
+
+
+def generator() -> Iterator[object]:
+    yield from ({"x": np.float32(index), "y": (index, [index, 2.0])} for index in range(3))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([1.0, 2.0], np.array([1.0, 2.0])),
+        (np.arange(4), np.arange(4)),
+        ([np.zeros(2), np.ones(2)], np.array([[0.0, 0.0], [1.0, 1.0]])),
+        (["a", b"b"], np.array(["a", "b"], object)),
+    ],
+)
+def test_examples_may_come_as_arrays_or_lists(given: object, expected: Array) -> None:
+    examples = ClientData.from_list([given]).examples("0")
+    assert isinstance(examples, np.ndarray)
+    assert examples.dtype == expected.dtype
+    np.testing.assert_array_equal(examples, expected)
+
+
+def test_generators_are_read_once_and_kept() -> None:
+    data = ClientData.from_list([generator()])
+    for _ in range(2):
+        examples = data.examples("0")
+        assert isinstance(examples, dict)
+        assert isinstance(examples["y"], tuple)
+        np.testing.assert_array_equal(np.asarray(examples["y"][1]), [[0, 2], [1, 2], [2, 2]])
+
+
+BAD: list[tuple[str, str, Callable[[], object]]] = [
+    ("FED0702", r"3 examples in `\.x` and 2 in `\.y`", lambda: {"x": np.zeros((3, 2)), "y": np.zeros(2)}),
+    ("FED0703", r"single value in `\.y`", lambda: {"x": np.zeros(3), "y": 1}),
+    ("FED0704", "no elements", list),
+    ("FED0704", "no elements", dict),
+    ("FED0704", "no elements", lambda: {"x": ()}),
+    ("FED0705", r"object \(rows of different shapes\) in `\.x`", lambda: {"x": [[1, 2], [3]]}),
+    ("FED0705", r"object \(int\)", lambda: np.array([1, "a"], object)),
+    ("FED0705", "datetime64", lambda: np.array(["2020-01-01"], "datetime64[D]")),
+    ("FED0706", r"element 1 has other fields(.|\n)*`\.b`", lambda: [{"a": 1}, {"b": 1}]),
+    ("FED0707", r"examples 0 and 1 have different shapes", lambda: [np.zeros(2), np.zeros(3)]),
+    ("FED0708", "type NoneType", lambda: None),
+    ("FED0708", "type set", lambda: {1, 2}),
+]
+
+
+@pytest.mark.parametrize(("code", "message", "make"), BAD)
+def test_what_is_wrong_is_said_with_client_and_leaf(code: str, message: str, make: Callable[[], object]) -> None:
+    with pytest.raises(DiagnosticError, match=rf"{code}.*client ann(.|\n)*") as caught:
+        ClientData.from_dict({"ann": make()}).examples("ann")
+    assert caught.match(message)
+
+
+def test_lists_of_batches_become_rows_and_splits() -> None:
+    given = {"a": [numbers(3), numbers(1, 3)], "b": iter([numbers(2)])}
+    sequences = client_sequences(given, batched=True)
+    assert [batch.tolist() for batch in rows_of(sequences.sequence("a"))] == [[0, 1, 2], [3]]
+    assert rows_of(sequences.sequence("b"), "x").rows.shape == (2, 3)
+    assert len(rows_of(sequences.sequence("b"))) == 1
+
+
+def test_batches_unequal_in_other_axes_are_kept_one_by_one() -> None:
+    sequence = client_sequences([[np.zeros((1, 2)), np.zeros((1, 3))]], batched=True).sequence("0")
+    assert isinstance(sequence, Elements)
+
+
+def test_what_users_hand_in_becomes_sequences() -> None:
+    data = ClientData.from_list([numbers(2)])
+    made = data.batches(1)
+    assert client_sequences(made) is made
+    for given in (data, [numbers(2)], (numbers(2),), {"0": numbers(2)}, {0: numbers(2)}):
+        sequences = client_sequences(given)
+        assert isinstance(sequences, ClientSequences)
+        assert sequences.client_ids == ("0",)
+        assert [int(y) for y in rows_of(sequences.sequence("0"))] == [0, 1]
+    with pytest.raises(DiagnosticError, match="FED0713"):
+        client_sequences(3)
+    with pytest.raises(DiagnosticError, match="FED0708"):
+        client_sequences([numbers(2)], batched=True)
+
+
+def test_a_run_takes_client_data_as_it_is() -> None:
+    data = ClientData.from_list([numbers(2)])
+    for given in (data, data.batches(1)):
+        assert isinstance(given, run.ClientData)
+        assert len(rows_of(run.clients_of(given).client("0"))) == 2

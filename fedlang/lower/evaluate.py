@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Protocol, assert_never
+from typing import Protocol, TypeAlias, assert_never
 
 from fedlang.check import typed as t
 from fedlang.diagnostics import DiagnosticError
 from fedlang.ir.graph import Attribute, Graph, LeafType, NodeType, Sequence, Tensor
 from fedlang.lower import errors
-from fedlang.lower.leaves import match_sizes, name_unknowns, result_tensors
+from fedlang.lower.leaves import match_sizes, name_unknowns, result_tensors, shape_value
 from fedlang.lower.values import (
     UNIT,
     Closure,
@@ -39,8 +39,8 @@ from fedlang.source import Span
 from fedlang.syntax import tree
 from fedlang.types import dims
 from fedlang.types.dims import Atom, Named, Quotient, Size, fresh_named, subtract
-from fedlang.types.substitute import Substitution, substitute, substitute_size
-from fedlang.types.types import FunctionType, Meta, PlacedType, Shape, Type, TypeVariable
+from fedlang.types.substitute import Substitution, substitute, substitute_shape, substitute_size
+from fedlang.types.types import FunctionType, Meta, PackItem, PlacedType, Shape, Type, TypeVariable
 
 NODE_BUDGET = 1_000_000
 NO_TYPES = Substitution({}, {}, {})
@@ -54,7 +54,8 @@ class Declarations(Protocol):
         ...
 
 
-Primitive = Callable[["Lowerer", t.Checked, Substitution, tuple[Value | None, ...], tuple[bool, ...], Type | None], Value]
+Arguments: TypeAlias = tuple[Value | None, ...]
+Primitive: TypeAlias = "Callable[[Lowerer, t.Checked, Substitution, Arguments, tuple[bool, ...], Type | None], Value]"
 
 
 class Lowerer:
@@ -255,7 +256,7 @@ class Lowerer:
         found: dict[Atom, Size] = {}
         packs: dict[TypeVariable, Shape] = {}
         if is_data(value):
-            match_sizes(type, value, found, packs)
+            match_sizes(substitute(type, env.types), value, found, packs)
         sizes, known_packs = env.types.sizes, env.types.packs
         assert isinstance(sizes, dict) and isinstance(known_packs, dict), "an environment's sizes are its own"
         for atom, size in found.items():
@@ -299,7 +300,7 @@ class Lowerer:
         for variable, found in instance.types.items():
             types[variable] = found if isinstance(found, str) else name_unknowns_not(substitute(found, env.types))
         packs = {variable: tuple(self._sizes_of(shape, env)) for variable, shape in instance.packs.items()}
-        known_packs = {v: shape for v, shape in packs.items() if not any(isinstance(i, _PACK) for i in shape)}
+        known_packs = {v: shape for v, shape in packs.items() if not any(isinstance(i, PackItem) for i in shape)}
         sizes: dict[Atom, Size] = {}
         for atom, size in instance.sizes.items():
             found_size = substitute_size(size, env.types)
@@ -308,8 +309,6 @@ class Lowerer:
         return Substitution(types, known_packs, sizes)  # type: ignore[arg-type]
 
     def _sizes_of(self, shape: Shape, env: Env) -> Shape:
-        from fedlang.types.substitute import substitute_shape
-
         return substitute_shape(shape, env.types)
 
     def _call(self, call: t.Call, env: Env) -> Value:
@@ -392,7 +391,7 @@ class Lowerer:
         env = self.environment(checked.solution, function.instance)
         self.bind_parameters(checked, function.instance, arguments, env)
         if isinstance(checked.body, tuple):
-            return self._process(checked, function.instance, env)
+            return self.process(checked, function.instance, env)
         assert checked.body is not None, "only functions and processes have bodies"
         return self.block(checked.body, env)
 
@@ -408,7 +407,7 @@ class Lowerer:
                 argument = self.evaluate(default.value, inner.with_names(env.names))
             self.bind(parameter, argument, env.names, env)
 
-    def _process(self, checked: t.Checked, instance: Substitution, env: Env) -> Value:
+    def process(self, checked: t.Checked, instance: Substitution, env: Env) -> Value:
         assert isinstance(checked.body, tuple)
         made: dict[str, Value] = {}
         for method in checked.body:
@@ -427,8 +426,6 @@ class Lowerer:
             self.match(parameter.type, argument, env)
             inputs += leaves_of(argument)
         type = name_unknowns(substitute(checked.type, env.types))
-        from fedlang.lower.leaves import shape_value
-
         kinds = tuple(result_tensors(type))
         node = self.emit("extern", tuple(inputs), kinds, handle=str(function.symbol))
         return shape_value(type, [self.part(node, k) for k in range(len(kinds))])
@@ -593,5 +590,3 @@ def name_unknowns_not(type: Type) -> Type:
     """A type argument as it is; a place around it is taken off."""
     return type.type if isinstance(type, PlacedType) and not isinstance(type.type, FunctionType) else type
 
-
-_PACK = __import__("fedlang.types.types", fromlist=["PackItem"]).PackItem

@@ -7,7 +7,7 @@ in the graph.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fedlang.check.typed import BlockOf, BindName
 from fedlang.ir.graph import Builder, Graph, LeafType, Node
@@ -158,8 +158,6 @@ def rebuild(like: Value, leaves: Iterator[Leaf]) -> Value:
 
 def reordered(graph: Graph, order: tuple[int, ...]) -> Graph:
     """The graph with its parameters in another order: `order` has positions in the present one."""
-    from dataclasses import replace
-
     nodes = list(graph.nodes)
     parameters = tuple(graph.parameters[k] for k in order)
     for position, index in enumerate(parameters):

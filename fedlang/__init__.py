@@ -1,7 +1,65 @@
-"""fedlang, a typed language for federated computation."""
+"""fedlang, a typed language for federated computation.
 
+    import fedlang as fl
+    program = fl.load("mnist.fed")
+    state = program.mnist.initialize(0)
+
+Names are loaded when they are first used, so `import fedlang` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 # In a bare checkout `executors`, `stdlib` and `grammar` lie beside the package; installed, they lie inside it.
 if (Path(__file__).parent.parent / "grammar").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
+
+if TYPE_CHECKING:
+    from fedlang.diagnostics import DiagnosticError
+    from fedlang.embed.computations import Computation, Process
+    from fedlang.embed.loading import Package, load, loads
+    from fedlang.embed.records import Record
+    from fedlang.run.registry import executor, executor_names, set_default_executor
+    from fedlang.run.rounds import Policy
+
+_HOMES = {
+    "DiagnosticError": "fedlang.diagnostics",
+    "Computation": "fedlang.embed.computations",
+    "Process": "fedlang.embed.computations",
+    "Package": "fedlang.embed.loading",
+    "load": "fedlang.embed.loading",
+    "loads": "fedlang.embed.loading",
+    "Record": "fedlang.embed.records",
+    "executor": "fedlang.run.registry",
+    "executor_names": "fedlang.run.registry",
+    "set_default_executor": "fedlang.run.registry",
+    "Policy": "fedlang.run.rounds",
+}
+
+__all__ = [
+    "Computation",
+    "DiagnosticError",
+    "Package",
+    "Policy",
+    "Process",
+    "Record",
+    "executor",
+    "executor_names",
+    "load",
+    "loads",
+    "set_default_executor",
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module `fedlang` has no attribute `{name}`")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -114,3 +114,13 @@ def _finish(lower: Lowerer, name: str, value: Value) -> Graph:
     if not is_data(value):
         raise DiagnosticError(errors.no_entry(name, "its result holds functions"))
     return lower.level.builder.finish(tuple(lower.level.own(leaf) for leaf in leaves_of(value)))
+
+
+def lower_default(checker: Checker, checked: Checked, index: int) -> Graph | None:
+    """The default of a parameter as a graph without inputs; None where it has none."""
+    default = checked.defaults[index]
+    if default is None:
+        return None
+    lower = Lowerer(checker, lower_primitive)
+    value = lower.evaluate(default.value, lower.environment(default.solution, NO_TYPES))
+    return _finish(lower, checked.parameters[index].name, value)

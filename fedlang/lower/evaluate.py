@@ -175,9 +175,9 @@ class Lowerer:
             case t.ListOf(items, type):
                 return self._list(items, type, env)
             case t.Field(target, name):
-                value = self.evaluate(target, env)
-                assert isinstance(value, RecordValue), "only records have fields"
-                return value.fields[name]
+                record = self.evaluate(target, env)
+                assert isinstance(record, RecordValue), "only records have fields"
+                return record.fields[name]
             case t.IndexOf(target, items):
                 return self._index(self.evaluate(target, env), items, env)
             case t.BlockOf():
@@ -306,7 +306,7 @@ class Lowerer:
             found_size = substitute_size(size, env.types)
             if not any(not isinstance(a, Named | Quotient) for a in dims.atoms_of(found_size)):
                 sizes[atom] = found_size
-        return Substitution(types, known_packs, sizes)  # type: ignore[arg-type]
+        return Substitution(types, known_packs, sizes)
 
     def _sizes_of(self, shape: Shape, env: Env) -> Shape:
         return substitute_shape(shape, env.types)

@@ -639,12 +639,12 @@ def _aggregate(use: Use) -> Value:
     with lower.inner() as level:
         own_zero = [level.own(leaf) for leaf in captured]
         graphs.insert(0, level.builder.finish(tuple(own_zero[: len(state)])))
-    kinds = graphs[3].result_types()
+    given = graphs[3].result_types()
     node = lower.emit_at(
-        "server", "federated_aggregate", (*captured, *leaves_of(value)), kinds, captured=len(captured),
+        "server", "federated_aggregate", (*captured, *leaves_of(value)), given, captured=len(captured),
         zero=graphs[0], accumulate=graphs[1], merge=graphs[2], report=graphs[3],
     )  # fmt: skip
-    return rebuild(built[2][3], iter([lower.part(node, k) for k in range(len(kinds))]))
+    return rebuild(built[2][3], iter([lower.part(node, k) for k in range(len(given))]))
 
 
 GROUPS: dict[str, Rule] = {"elementwise": _elementwise, "reduction": _reduction, "running": _along}

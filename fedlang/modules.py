@@ -18,7 +18,7 @@ def library_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "stdlib"
 
 
-class Library:
+class Modules:
     """Looks modules up for one root file. `root` is the folder it lies in."""
 
     def __init__(self, root: Path | None = None) -> None:

@@ -1,0 +1,74 @@
+"""Records as Python sees them: attributes, items, unpacking, equality and a printed form in the language's notation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+
+class Record(Mapping[str, Any]):
+    """A record's value. `r.field`, `r["field"]`, `dict(r)`, `r == other`; values are arrays, numbers, tuples and records."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        object.__setattr__(self, "_fields", dict(fields))
+
+    def __getattr__(self, name: str) -> Any:
+        fields = object.__getattribute__(self, "_fields")
+        if name in fields:
+            return fields[name]
+        raise AttributeError(f"the record has no field `{name}`; it has: {', '.join(fields)}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("records do not change: `replace` gives a changed copy")
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._fields]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and self.keys() == other.keys() and all(_equal(self[k], other[k]) for k in self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type[Record], tuple[dict[str, Any]]]:
+        return Record, (self._fields,)
+
+    def replace(self, **changes: object) -> Record:
+        """A copy with some fields changed."""
+        unknown = [name for name in changes if name not in self._fields]
+        if unknown:
+            raise AttributeError(f"the record has no field `{unknown[0]}`; it has: {', '.join(self._fields)}")
+        return Record({**self._fields, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested dictionaries."""
+        return {name: value.to_dict() if isinstance(value, Record) else value for name, value in self._fields.items()}
+
+    def __repr__(self) -> str:
+        return "{" + ", ".join(f"{name}: {_shown(value)}" for name, value in self._fields.items()) + "}"
+
+
+def _equal(a: object, b: object) -> bool:
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, np.ndarray | np.generic) or isinstance(b, np.ndarray | np.generic):
+        return bool(np.array_equal(np.asarray(a), np.asarray(b)))
+    return bool(a == b)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, np.ndarray) and value.size > 6:
+        return f"{value.dtype}[{', '.join(str(size) for size in value.shape)}]"
+    return str(value) if isinstance(value, np.generic | np.ndarray) else repr(value)

@@ -1,0 +1,236 @@
+"""Python values to leaves and back, by the type of the parameter or result.
+
+Going in, names decide for records, any array-like is a tensor, and a conversion must be exact: a Python int for a
+float32 is fine when float32 has it; a float64 array for a float32 tensor is rounded, as arrays of Python floats are.
+Coming out, scalars are NumPy scalars, records `Record`s, tuples tuples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from collections.abc import Sequence as Items
+from typing import Any
+
+import numpy as np
+
+from fedlang.embed import errors
+from fedlang.embed.records import Record
+from fedlang.run.random import key_of_seed
+from fedlang.run.sequences import Array, Elements, LeafValue, Rows
+from fedlang.run.values import numpy_dtype
+from fedlang.types.dims import fresh_unknown
+from fedlang.types.dtypes import FLOATS
+from fedlang.types.types import PlacedType, RecordType, SequenceType, TensorType, TupleType, Type, prefix, print_type
+
+def encode(type: Type, value: Any, path: str) -> list[LeafValue]:
+    """The leaves of a Python value, in the graph's order. Raises `DiagnosticError` where it is no value of the type."""
+    match type:
+        case PlacedType(_, _, inner):
+            return encode(inner, value, path)
+        case RecordType(fields):
+            return [leaf for name, kind, item in _fields(fields, value, path) for leaf in encode(kind, item, f"{path}.{name}")]
+        case TupleType(items):
+            if not isinstance(value, tuple | list) or len(value) != len(items):
+                raise errors.wrong_value(path, _kind(value), print_type(type))
+            return [leaf for k, (t, v) in enumerate(zip(items, value, strict=True)) for leaf in encode(t, v, f"{path}.{k}")]
+        case SequenceType(element):
+            return encode_sequence(element, value, path)
+        case TensorType():
+            return [encode_tensor(type, value, path)]
+    raise AssertionError(f"{print_type(type)} is no type of data")
+
+
+def _fields(fields: tuple[tuple[str, Type], ...], value: Any, path: str) -> list[tuple[str, Type, Any]]:
+    mapping = value if isinstance(value, Mapping) else _attributes(value)
+    if mapping is None:
+        raise errors.wrong_value(path, _kind(value), print_type(RecordType(fields)), "give a mapping, by name")
+    names = [name for name, _ in fields]
+    missing = [name for name in names if name not in mapping]
+    extra = [name for name in mapping if name not in names]
+    if missing or extra:
+        raise errors.wrong_fields(path, missing, extra)
+    return [(name, kind, mapping[name]) for name, kind in sorted(fields, key=lambda f: f[0])]
+
+
+def _attributes(value: Any) -> Mapping[str, Any] | None:
+    if hasattr(value, "_asdict"):
+        found: Mapping[str, Any] = value._asdict()
+        return found
+    return vars(value) if hasattr(value, "__dataclass_fields__") else None
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, np.ndarray | np.generic):
+        shape = f"[{', '.join(map(str, value.shape))}]" if value.shape else ""
+        return f"an array {value.dtype}{shape}"
+    return f"{type(value).__name__} {value!r:.60}"
+
+
+def encode_tensor(type: TensorType, value: Any, path: str) -> LeafValue:
+    """One array of the dtype and shape."""
+    assert isinstance(type.dtype, str)
+    if type.dtype == "Key":
+        return _key(type, value, path)
+    array = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+    if array.dtype == object and type.dtype != "string":
+        raise errors.wrong_value(path, _kind(value), print_type(type))
+    converted = _converted(array, type, path)
+    wanted = type.shape
+    fits = len(wanted) == array.ndim and all(not isinstance(w, int) or w == n for w, n in zip(wanted, array.shape, strict=True))
+    if not fits:
+        raise errors.wrong_value(path, f"of shape [{', '.join(map(str, array.shape))}]", print_type(type))
+    return converted
+
+
+def _key(type: TensorType, value: Any, path: str) -> LeafValue:
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return key_of_seed(int(value))
+    array = np.asarray(value)
+    if array.dtype != np.uint32 or array.shape[-1:] != (2,):
+        raise errors.wrong_value(path, _kind(value), print_type(type), "give a seed: a whole number")
+    return array
+
+
+def _converted(array: Array, type: TensorType, path: str) -> Array:
+    assert isinstance(type.dtype, str)
+    wanted = numpy_dtype(type.dtype)
+    if array.dtype == wanted:
+        return array
+    if type.dtype == "string":
+        return _strings(array, type, path)
+    kinds = {"b": "bool", "i": "int", "u": "int", "f": "float"}
+    have = kinds.get(array.dtype.kind, "float" if str(array.dtype) == "bfloat16" else "")
+    want = "bool" if type.dtype == "bool" else "float" if type.dtype in FLOATS else "int"
+    if array.size == 0 and have in ("float", "int"):
+        return array.astype(wanted)
+    if not have or (have == "bool") != (want == "bool") or (have == "float" and want == "int"):
+        raise errors.wrong_value(path, _kind(array), print_type(type))
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = array.astype(wanted)
+    if have == "int" and not np.array_equal(result.astype(np.float64) if want == "float" else result, array):
+        raise errors.lossy(path, array if array.size < 5 else _kind(array), type.dtype)
+    if have == "float" and bool(np.any(np.isfinite(array.astype(np.float64)) & ~np.isfinite(result.astype(np.float64)))):
+        raise errors.lossy(path, array if array.size < 5 else _kind(array), type.dtype)
+    return result
+
+
+def _strings(array: Array, type: TensorType, path: str) -> Array:
+    def text(value: Any) -> str:
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "replace")
+        if isinstance(value, str):
+            return str(value)
+        raise errors.wrong_value(path, _kind(value), print_type(type))
+
+    result = np.empty(array.shape, object)
+    for index in np.ndindex(array.shape):
+        result[index] = text(array[index])
+    return result
+
+
+# ---- sequences ----
+
+
+def encode_sequence(element: Type, value: Any, path: str) -> list[LeafValue]:
+    """A sequence: packed leaves, a mapping of stacked arrays, a `tf.data.Dataset`, or elements one by one."""
+    packed = _packed(element, value)
+    if packed is not None:
+        return packed
+    if isinstance(value, Mapping) and isinstance(element, RecordType) and not _has_unknown_first(element):
+        return [Rows(np.asarray(leaf)) for leaf in encode(_with_axis(element), value, path)]
+    if isinstance(value, np.ndarray) and isinstance(element, TensorType) and not _has_unknown_first(element):
+        return [Rows(np.asarray(leaf)) for leaf in encode(_with_axis(element), value, path)]
+    if hasattr(value, "as_numpy_iterator"):
+        value = list(value.as_numpy_iterator())
+    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
+        raise errors.wrong_value(path, _kind(value), print_type(SequenceType(element)), "give a list of elements")
+    rows = [encode(element, item, f"{path}[{k}]") for k, item in enumerate(value)]
+    if not rows:
+        return [_empty(leaf) for leaf in _leaf_types(element)]
+    return [_joined([row[k] for row in rows], kind) for k, kind in enumerate(_leaf_types(element))]
+
+
+def _packed(element: Type, value: Any) -> list[LeafValue] | None:
+    """A structure like the element's whose leaves are packed already."""
+    if isinstance(value, Rows | Elements):
+        return [value] if isinstance(element, TensorType) else None
+    if isinstance(element, RecordType) and isinstance(value, Mapping) and set(value) == {n for n, _ in element.fields}:
+        parts = [_packed(kind, value[name]) for name, kind in sorted(element.fields, key=lambda f: f[0])]
+        return None if None in parts else [leaf for part in parts if part for leaf in part]
+    if isinstance(element, TupleType) and isinstance(value, tuple) and len(value) == len(element.items):
+        parts = [_packed(kind, item) for kind, item in zip(element.items, value, strict=True)]
+        return None if None in parts else [leaf for part in parts if part for leaf in part]
+    return None
+
+
+def _leaf_types(type: Type) -> Iterator[TensorType]:
+    match type:
+        case RecordType(fields):
+            for _, item in sorted(fields, key=lambda f: f[0]):
+                yield from _leaf_types(item)
+        case TupleType(items):
+            for item in items:
+                yield from _leaf_types(item)
+        case TensorType():
+            yield type
+
+
+def _has_unknown_first(type: Type) -> bool:
+    return any(leaf.shape and not isinstance(leaf.shape[0], int) for leaf in _leaf_types(type))
+
+
+def _with_axis(type: Type) -> Type:
+    found = prefix((fresh_unknown(),), type)
+    assert found is not None
+    return found
+
+
+def _empty(type: TensorType) -> LeafValue:
+    assert isinstance(type.dtype, str)
+    known = tuple(size if isinstance(size, int) else 0 for size in type.shape)
+    ragged = bool(type.shape) and not isinstance(type.shape[0], int)
+    shape = (0, *known[1:]) if ragged else (0, *known)
+    return Rows(np.zeros(shape, numpy_dtype(type.dtype)), np.zeros(1, np.int64) if ragged else None)
+
+
+def _joined(items: Items[LeafValue], type: TensorType) -> LeafValue:
+    arrays = [np.asarray(item) for item in items if not isinstance(item, Rows | Elements)]
+    ragged = bool(type.shape) and not isinstance(type.shape[0], int)
+    rest = {array.shape[1:] if ragged else array.shape for array in arrays}
+    if len(rest) > 1:
+        return Elements(tuple(arrays))
+    if not ragged:
+        return Rows(np.stack(arrays))
+    splits = np.cumsum([0, *(len(array) for array in arrays)], dtype=np.int64)
+    return Rows(np.concatenate(arrays), splits)
+
+
+# ---- back ----
+
+
+def decode(type: Type, leaves: Iterator[Any]) -> Any:
+    """A Python value of the type around leaves in the graph's order."""
+    match type:
+        case PlacedType(_, _, inner):
+            return decode(inner, leaves)
+        case RecordType(fields):
+            found = {name: decode(kind, leaves) for name, kind in sorted(fields, key=lambda f: f[0])}
+            return Record({name: found[name] for name, _ in fields})
+        case TupleType(items):
+            return tuple(decode(item, leaves) for item in items)
+        case SequenceType(element):
+            return _decode_sequence(element, leaves)
+        case TensorType():
+            return _scalar(next(leaves), type)
+    raise AssertionError(f"{print_type(type)} is no type of data")
+
+
+def _scalar(value: Any, type: TensorType) -> Any:
+    if isinstance(value, np.ndarray) and value.ndim == 0 and type.dtype != "Key":
+        return value[()]
+    return value
+
+
+def _decode_sequence(element: Type, leaves: Iterator[Any]) -> list[Any]:
+    columns = [next(leaves) for _ in _leaf_types(element)]
+    return [decode(element, iter(row)) for row in zip(*columns, strict=True)]

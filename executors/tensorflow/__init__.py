@@ -1,0 +1,2 @@
+"""Lowering of local graphs to TensorFlow, shared by the executors `threaded` and `batched`. The only folder that
+imports TensorFlow."""

@@ -1,0 +1,191 @@
+"""Elementwise operations. Inputs may be smaller than their types (an axis of size 1 that stands for repeated values).
+Elementwise operations. Inputs may be smaller than their types (an axis of size 1 that stands for repeated values)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fedlang.ir.graph import Node
+
+from .dtypes import TF_DTYPES
+from .start import tf
+
+
+def _negate(x: Any) -> Any:
+    # Written as 0 - x it is rewritten by TensorFlow to a negation that unsigned integers do not have.
+    return tf.bitwise.invert(x) + tf.ones_like(x) if x.dtype.is_unsigned else tf.negative(x)
+
+
+def _sign(x: Any) -> Any:
+    if x.dtype.is_unsigned:
+        return tf.cast(x > tf.zeros_like(x), x.dtype)
+    return tf.sign(x)
+
+
+def _safe_divisor(b: Any) -> tuple[Any, Any]:
+    """Where an integer divisor is 0, and the divisor with 1 there: dividing by 0 stops a process."""
+    zero = tf.equal(b, tf.zeros_like(b))
+    return zero, tf.where(zero, tf.ones_like(b), b)
+
+
+def _float_remainder(a: Any, b: Any) -> Any:
+    """As NumPy and Python: the sign of the divisor, a zero of the divisor's sign."""
+    raw = tf.truncatemod(a, b)
+    moved = tf.where(tf.not_equal(raw < 0, b < 0), raw + b, raw)
+    return tf.where(tf.equal(raw, 0), tf.where(b < 0, -tf.zeros_like(raw), tf.zeros_like(raw)), moved)
+
+
+def _remainder(a: Any, b: Any) -> Any:
+    if a.dtype.is_floating:
+        return _float_remainder(a, b)
+    zero, safe = _safe_divisor(b)
+    return tf.where(zero, tf.zeros_like(a), _integer_remainder(a, safe))
+
+
+def _is_minus_one(b: Any) -> Any:
+    return tf.equal(b, tf.bitwise.invert(tf.zeros_like(b)))
+
+
+def _integer_remainder(a: Any, b: Any) -> Any:
+    if a.dtype.is_unsigned:
+        return tf.math.floormod(a, b)
+    least = _is_minus_one(b)  # the least integer divided by -1 stops a process
+    return tf.where(least, tf.zeros_like(a), tf.math.floormod(a, tf.where(least, tf.ones_like(b), b)))
+
+
+def _floor_divide(a: Any, b: Any) -> Any:
+    if a.dtype.is_floating:
+        return _float_floor_divide(a, b)
+    zero, safe = _safe_divisor(b)
+    return tf.where(zero, tf.zeros_like(a), _integer_floor_divide(a, safe))
+
+
+def _integer_floor_divide(a: Any, b: Any) -> Any:
+    if a.dtype.is_unsigned:
+        return tf.math.floordiv(a, b)
+    least = _is_minus_one(b)
+    return tf.where(least, tf.zeros_like(a) - a, tf.math.floordiv(a, tf.where(least, tf.ones_like(b), b)))
+
+
+def _float_floor_divide(a: Any, b: Any) -> Any:
+    """As NumPy: the quotient of what the remainder leaves, rounded to the nearest whole number."""
+    raw = tf.truncatemod(a, b)
+    quotient = (a - raw) / b
+    quotient = tf.where(tf.logical_and(tf.not_equal(raw, 0), tf.not_equal(raw < 0, b < 0)), quotient - 1, quotient)
+    down = tf.floor(quotient)
+    whole = tf.where(quotient - down > 0.5, down + 1, down)
+    return tf.where(tf.equal(b, 0), a / b, whole)
+
+
+def _power(a: Any, b: Any) -> Any:
+    if a.dtype.is_unsigned:
+        return tf.cast(tf.pow(tf.cast(a, tf.int64), tf.cast(b, tf.int64)), a.dtype)
+    return tf.pow(a, b)
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """To another dtype: bool to 0 and 1, floats to integers truncated, saturated, NaN to 0."""
+    if dtype == tf.bool and x.dtype != tf.bool:
+        return tf.not_equal(x, tf.zeros_like(x))
+    if x.dtype.is_floating and dtype.is_integer:
+        return _float_to_integer(x, dtype)
+    return tf.cast(x, dtype)
+
+
+def _float_to_integer(x: Any, dtype: Any) -> Any:
+    wide = tf.cast(x, tf.float64)
+    low, high = float(dtype.min), float(dtype.max)  # `high` may round up to the first number that does not fit
+    above, below = wide >= high, wide <= low
+    inside = tf.cast(tf.where(above | below | tf.math.is_nan(wide), tf.zeros_like(wide), wide), dtype)
+    limited = tf.where(below, tf.constant(dtype.min, dtype), inside)
+    return tf.where(above, tf.constant(dtype.max, dtype), limited)
+
+
+def select(condition: Any, a: Any, b: Any) -> Any:
+    """`a` where the condition holds, else `b`. Whole rows are copied where the condition speaks of rows."""
+    rank = len(a.shape)
+    if rank > 1 and len(condition.shape) == rank and all(size == 1 for size in condition.shape[1:]):
+        same = (a.shape.is_fully_defined() and a.shape == b.shape) or _row_like(a, b)
+        if same and condition.shape[0] != 1:
+            return tf.raw_ops.Select(condition=tf.reshape(condition, [-1]), x=a, y=b)
+    return tf.where(condition, a, b)
+
+
+def _row_like(a: Any, b: Any) -> bool:
+    """Whether both have their full shape: no axis of size 1 that may stand for more."""
+    return 1 not in a.shape[1:].as_list() and 1 not in b.shape[1:].as_list()
+
+
+def one_hot(node: Node, index: Any, depth: Any) -> Any:
+    return tf.one_hot(index, depth, dtype=TF_DTYPES[node.tensor.dtype])
+
+
+UNARY: dict[str, Callable[[Any], Any]] = {
+    "negate": _negate,
+    "abs": lambda x: x if x.dtype.is_unsigned else tf.abs(x),
+    "sign": _sign,
+    "floor": lambda x: x if x.dtype.is_integer else tf.floor(x),
+    "ceil": lambda x: x if x.dtype.is_integer else tf.math.ceil(x),
+    "round": tf.round,
+    "exp": tf.exp,
+    "expm1": tf.math.expm1,
+    "log": tf.math.log,
+    "log1p": tf.math.log1p,
+    "sqrt": tf.sqrt,
+    "rsqrt": tf.math.rsqrt,
+    "sin": tf.sin,
+    "cos": tf.cos,
+    "tanh": tf.tanh,
+    "sigmoid": tf.sigmoid,
+    "softplus": tf.math.softplus,
+    "relu": tf.nn.relu,
+    "erf": tf.math.erf,
+    "square": tf.square,
+    "reciprocal": lambda x: tf.ones_like(x) / x,
+    "logical_not": tf.logical_not,
+    "is_finite": lambda x: tf.math.is_finite(x) if x.dtype.is_floating else tf.ones_like(x, tf.bool),
+    "is_nan": lambda x: tf.math.is_nan(x) if x.dtype.is_floating else tf.zeros_like(x, tf.bool),
+    "stop_gradient": tf.identity,
+}
+
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "add": tf.add,
+    "subtract": tf.subtract,
+    "multiply": tf.multiply,
+    "divide": tf.divide,
+    "power": _power,
+    "maximum": tf.maximum,
+    "minimum": tf.minimum,
+    "floor_divide": _floor_divide,
+    "remainder": _remainder,
+    "equal": tf.equal,
+    "not_equal": tf.not_equal,
+    "less": tf.less,
+    "less_equal": tf.less_equal,
+    "greater": tf.greater,
+    "greater_equal": tf.greater_equal,
+    "logical_and": tf.logical_and,
+    "logical_or": tf.logical_or,
+}
+
+
+def elementwise(node: Node, inputs: list[Any]) -> Any:
+    """The result of an elementwise node."""
+    if node.op == "select":
+        return _select_node(node, inputs)
+    if node.op == "cast":
+        return cast(inputs[0], TF_DTYPES[node.tensor.dtype])
+    if len(inputs) == 1:
+        return UNARY[node.op](inputs[0])
+    return BINARY[node.op](*inputs)
+
+
+def _select_node(node: Node, inputs: list[Any]) -> Any:
+    condition, a, b = inputs
+    if node.tensor.dtype == "Key":
+        return tf.where(condition[..., None], a, b)
+    return select(condition, a, b)
+
+
+NAMES = frozenset({*UNARY, *BINARY, "select", "cast"})

@@ -1,0 +1,135 @@
+"""What is known while a graph is traced: the values of its sizes, and the checks met so far.
+
+A check never raises inside TensorFlow. It leaves a flag: a bool for one client, a vector of bools for a batch of
+clients (`flag_rank` 1), true when all is well. A scope for a branch or the body of a loop starts without flags; who
+opened it takes its flags over. A `Site` is a check's message and span, so that the same check met twice shares one
+flag.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedlang.ir.graph import Graph, Node
+from fedlang.source import Span
+from fedlang.types.dims import Atom, Dim, Quotient, Size
+
+from .dtypes import hidden_axes
+from .start import tf
+
+
+class Unsupported(Exception):
+    """This program is outside what the TensorFlow executors run; the words say what and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place where a check, a print or a probe stands: its words and where it is written."""
+
+    kind: str
+    text: str
+    span: Span | None
+
+
+@dataclass(slots=True)
+class Scope:
+    """Sizes by their atoms (an int, or an int32 scalar), and flags by their sites."""
+
+    sizes: dict[Atom, Any] = field(default_factory=dict)
+    flags: dict[Site, Any] = field(default_factory=dict)
+    notes: list[tuple[Site, tuple[Any, ...]]] = field(default_factory=list)
+    nested: bool = False
+    flag_rank: int = 0
+
+    def inner(self) -> Scope:
+        """The scope of a body: the same sizes, no flags yet."""
+        return Scope(dict(self.sizes), nested=True, flag_rank=self.flag_rank)
+
+    def size(self, size: Size) -> Any:
+        """A size's number: an int where it is known now, else an int32 scalar."""
+        if isinstance(size, int):
+            return size
+        return sum_of([product_of([number, *(self._atom(a) for a in atoms)]) for atoms, number in size.terms])
+
+    def shape(self, sizes: tuple[Size, ...], dtype: str = "") -> list[Any]:
+        """A shape's numbers, a key's own axis included."""
+        return [*(self.size(size) for size in sizes), *hidden_axes(dtype)]
+
+    def _atom(self, atom: Atom) -> Any:
+        known = self.sizes.get(atom)
+        if known is None and isinstance(atom, Quotient):
+            known = quotient(atom.kind, self.size(atom.dividend), self.size(atom.divisor))
+        if known is None:
+            raise Unsupported(f"the size {Dim((((atom,), 1),))} is known from no value")
+        return known
+
+    def bind(self, size: Size, number: Any, *, again: bool = False) -> None:
+        """Learns the size that is one atom, or one atom times and plus something; others are left."""
+        if isinstance(size, int):
+            return
+        terms = [term for term in size.terms if term[0]]
+        if len(terms) != 1 or len(terms[0][0]) != 1 or isinstance(terms[0][0][0], Quotient):
+            return
+        atom, factor = terms[0][0][0], terms[0][1]
+        if again or atom not in self.sizes:
+            offset = sum(number for atoms, number in size.terms if not atoms)
+            self.sizes[atom] = number if (factor, offset) == (1, 0) else (number - offset) // factor
+
+    def bind_shape(self, sizes: tuple[Size, ...], tensor: Any, *, again: bool = False) -> None:
+        """Learns the sizes in a tensor's shape."""
+        for axis, size in enumerate(sizes):
+            if not isinstance(size, int):
+                self.bind(size, extent(tensor, axis), again=again)
+
+    def flag(self, site: Site, ok: Any) -> None:
+        """Remembers that a check went well, or not, beside what it said before."""
+        known = self.flags.get(site)
+        self.flags[site] = ok if known is None else tf.logical_and(known, ok)
+
+
+def extent(tensor: Any, axis: int) -> Any:
+    """The size of an axis: an int where it is known now."""
+    known = tensor.shape[axis]
+    return tf.shape(tensor)[axis] if known is None else known
+
+
+def product_of(numbers: list[Any]) -> Any:
+    """The product; ints stay ints."""
+    result: Any = 1
+    for number in numbers:
+        result = number if isinstance(result, int) and result == 1 else result * number
+    return result
+
+
+def sum_of(numbers: list[Any]) -> Any:
+    """The sum; ints stay ints."""
+    result: Any = 0
+    for number in numbers:
+        result = number if isinstance(result, int) and result == 0 else result + number
+    return result
+
+
+def quotient(kind: str, dividend: Any, divisor: Any) -> Any:
+    """`dividend / divisor`, rounded as `kind` says."""
+    return -(-dividend // divisor) if kind == "ceil" else dividend // divisor
+
+
+def site_of(node: Node, span: Span | None) -> Site | None:
+    """The site of a node that may fail."""
+    if node.op == "check":
+        return Site("check", str(dict(node.attributes).get("message", "")), span)
+    return Site("batch", "a batch of fewer than 1 elements", span) if node.op == "batch" else None
+
+
+def sites_in(graph: Graph) -> tuple[Site, ...]:
+    """The sites in a graph and in all graphs inside it, in order, each once."""
+    found: dict[Site, None] = {}
+    for index, node in enumerate(graph.nodes):
+        site = site_of(node, graph.spans[index] if graph.spans else None)
+        if site is not None:
+            found[site] = None
+        for _, value in node.attributes:
+            if isinstance(value, Graph):
+                found |= dict.fromkeys(sites_in(value))
+    return tuple(found)

@@ -1,0 +1,172 @@
+"""Operations that move values about: shapes, slices, rows chosen by index, pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fedlang.ir.graph import Node
+from fedlang.run.random import key_of_seed
+
+from .attributes import integer, integers, pair, size, text
+from .dtypes import TF_DTYPES
+from .reductions import take_along
+from .scope import Scope, extent, product_of
+from .start import tf
+
+Lowered = Callable[[Scope, Node, list[Any]], Any]
+
+
+def is_key(node: Node) -> bool:
+    """Whether the node's tensor has a key's own axis."""
+    return node.tensor.dtype == "Key"
+
+
+def broadcast(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    """The input with axes of size 1 put in: small, to be repeated only where an operation needs it whole."""
+    x, axes = inputs[0], integers(node, "axes")
+    rank = len(node.tensor.shape)
+    if axes == tuple(range(rank)):
+        return x
+    sizes: list[Any] = [1] * rank
+    for k, axis in enumerate(axes):
+        sizes[axis] = extent(x, k)
+    return tf.reshape(x, [*sizes, 2] if is_key(node) else sizes)
+
+
+def iota(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    """0, 1, 2 … along one axis, the other axes of size 1."""
+    axis, shape = integer(node, "axis"), node.tensor.shape
+    row = tf.range(scope.size(shape[axis]), dtype=tf.int32)
+    return tf.reshape(row, [-1 if k == axis else 1 for k in range(len(shape))])
+
+
+def _transpose(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    permutation = integers(node, "permutation")
+    return tf.transpose(inputs[0], [*permutation, len(permutation)] if is_key(node) else permutation)
+
+
+def _reshape(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    return tf.reshape(inputs[0], scope.shape(node.tensor.shape, node.tensor.dtype))
+
+
+def _reverse(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    return tf.reverse(inputs[0], [integer(node, "axis")])
+
+
+def _slice(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    bounds = slice(scope.size(size(node, "start")), scope.size(size(node, "stop")))
+    return inputs[0][(*[slice(None)] * integer(node, "axis"), bounds)]
+
+
+def _pad(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    widths: list[Any] = [[0, 0] for _ in inputs[0].shape]
+    widths[integer(node, "axis")] = [scope.size(size(node, "before")), scope.size(size(node, "after"))]
+    return tf.pad(inputs[0], widths)
+
+
+def _concat(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    return tf.concat(inputs, integer(node, "axis"))
+
+
+def _one_hot(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    return tf.one_hot(inputs[0], scope.size(node.tensor.shape[-1]), dtype=TF_DTYPES[node.tensor.dtype])
+
+
+def _size(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    return tf.convert_to_tensor(scope.size(size(node, "dimension")), tf.int32)
+
+
+def _constant(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    value = node.attribute("value")
+    if is_key(node) and isinstance(value, int):
+        value = tuple(int(word) for word in key_of_seed(value))
+    constant = tf.constant(value, TF_DTYPES[node.tensor.dtype])
+    return constant if len(constant.shape) else tf.reshape(constant, [1] * len(node.tensor.shape))
+
+
+def _gather(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    x, index = inputs
+    return tf.gather(x, tf.clip_by_value(index, 0, tf.maximum(extent(x, 0) - 1, 0)))
+
+
+def _scatter_add(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    index, updates = inputs
+    shape = scope.shape(node.tensor.shape)
+    flat = tf.reshape(updates, [extent_of(index), *shape[1:]])
+    return tf.ensure_shape(
+        tf.math.unsorted_segment_sum(flat, tf.reshape(index, [-1]), shape[0]),
+        [n if isinstance(n, int) else None for n in node.tensor.shape],
+    )
+
+
+def extent_of(x: Any) -> Any:
+    """The number of elements."""
+    return product_of([extent(x, axis) for axis in range(len(x.shape))])
+
+
+def _take_along(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    return take_along(inputs[0], inputs[1], integer(node, "axis"))
+
+
+def _put_along(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    index, updates = inputs
+    axis, shape = integer(node, "axis"), scope.shape(node.tensor.shape)
+    last = len(shape) - 1
+    order = [*(k for k in range(last + 1) if k != axis), axis]
+    rows, moved = tf.transpose(index, order), tf.transpose(updates, order)
+    count, width = product_of([shape[k] for k in order[:-1]]), shape[axis]
+    places = tf.reshape(rows, [count, -1]) + tf.range(count)[:, None] * width
+    flat = tf.math.unsorted_segment_sum(tf.reshape(moved, [-1]), tf.reshape(places, [-1]), count * width)
+    back = [order.index(k) for k in range(last + 1)]
+    return tf.transpose(tf.reshape(flat, [shape[k] for k in order]), back)
+
+
+def _window(node: Node) -> dict[str, Any]:
+    height, width = pair(node, "size")
+    return {"ksize": [1, height, width, 1], **stride_options(node)}
+
+
+def stride_options(node: Node) -> dict[str, Any]:
+    """Strides and padding as TensorFlow's raw operations take them."""
+    down, across = pair(node, "strides")
+    return {"strides": [1, down, across, 1], "padding": text(node, "padding").upper()}
+
+
+def _max_pool(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    return tf.raw_ops.MaxPool(input=inputs[0], **_window(node))
+
+
+def _max_pool_gradient(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    x, y, dy = inputs
+    return tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=y, grad=dy, **_window(node))
+
+
+def _average_pool(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    return tf.raw_ops.AvgPool(value=inputs[0], **_window(node))
+
+
+def _average_pool_gradient(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    shape = tf.stack(scope.shape(node.tensor.shape))
+    return tf.raw_ops.AvgPoolGrad(orig_input_shape=shape, grad=inputs[0], **_window(node))
+
+
+TABLE: dict[str, Lowered] = {
+    "constant": _constant,
+    "size": _size,
+    "transpose": _transpose,
+    "reshape": _reshape,
+    "reverse": _reverse,
+    "slice": _slice,
+    "pad": _pad,
+    "concat": _concat,
+    "one_hot": _one_hot,
+    "gather": _gather,
+    "scatter_add": _scatter_add,
+    "take_along": _take_along,
+    "put_along": _put_along,
+    "max_pool": _max_pool,
+    "max_pool_gradient": _max_pool_gradient,
+    "average_pool": _average_pool,
+    "average_pool_gradient": _average_pool_gradient,
+}

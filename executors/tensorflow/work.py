@@ -1,0 +1,137 @@
+"""Client work on TensorFlow: tasks in, chunks of finished clients out. What the TensorFlow executors share.
+
+`read_chunks` groups tasks into chunks and reads their values, `Packed` is a chunk ready to run, and `finish` turns a
+program's outputs into what the driver takes. Failures of one client (its data, its checks) are that client's alone.
+"""
+
+# ruff: noqa: TID252 (executors import each other relatively: installed, they lie inside `fedlang`)
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedlang.diagnostics import DiagnosticError
+from fedlang.run.errors import check_failed, client_failed, operation_failed, unreadable_client
+from fedlang.run.executor import Chunk, ClientFailure, ClientTask, Effects, Stacked
+from fedlang.run.sequences import LeafValue, Rows
+
+from ..reference.effects import fill, show
+from .scope import Site
+from .sequential import Note, is_free
+from .start import tf
+
+Outputs = list[NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readable:
+    """Clients whose data were read, with their values, and those whose data could not be."""
+
+    tasks: tuple[ClientTask, ...]
+    values: tuple[tuple[LeafValue, ...], ...]
+    failures: tuple[ClientFailure, ...]
+
+
+def read_chunks(clients: Iterable[ClientTask], size: int) -> Iterator[Readable]:
+    """Chunks of at most `size` clients, read when they are asked for."""
+    remaining = iter(clients)
+    while tasks := list(islice(remaining, size)):
+        yield _read(tasks)
+
+
+def _read(tasks: Sequence[ClientTask]) -> Readable:
+    good: list[tuple[ClientTask, tuple[LeafValue, ...]]] = []
+    failures = []
+    for task in tasks:
+        try:
+            good.append((task, task.read()))
+        except DiagnosticError as error:
+            failures.append(ClientFailure(task.position, task.id, client_failed(task.id, error)))
+        except Exception as error:
+            reason = unreadable_client(task.id, f"{type(error).__name__}: {error}")
+            failures.append(ClientFailure(task.position, task.id, client_failed(task.id, reason)))
+    return Readable(tuple(task for task, _ in good), tuple(values for _, values in good), tuple(failures))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """What a program gave for a chunk: a `Stacked` for each result, each note's values, and flags [C, sites]."""
+
+    results: tuple[Stacked, ...]
+    notes: tuple[tuple[Stacked, ...], ...]
+    flags: NDArray[np.bool_]
+
+
+def host(tensor: Any) -> NDArray[Any]:
+    """A tensor's values, without a copy where its memory can be read."""
+    return np.asarray(memoryview(tensor)) if tensor.dtype not in (tf.bfloat16, tf.string) else tensor.numpy()
+
+
+def split_outputs(tensors: Sequence[Any], types: Sequence[Any]) -> list[Stacked]:
+    """The outputs of a sequential program: stacked, or one by one where clients' shapes may differ."""
+    rest = list(tensors)
+    found: list[Stacked] = []
+    for type in types:
+        if not is_free(type):
+            found.append(host(rest.pop(0)))
+            continue
+        flat, sizes = host(rest.pop(0)), host(rest.pop(0))
+        parts = np.split(flat, np.cumsum(np.prod(sizes, axis=1, dtype=np.int64))[:-1])
+        found.append([np.asarray(part.reshape(size)) for part, size in zip(parts, sizes, strict=True)])
+    return found
+
+
+def finish(read: Readable, finished: Finished, sites: Sequence[Site], notes: Sequence[Note]) -> Chunk:
+    """The chunk for the driver; clients whose checks failed become failures."""
+    count = len(read.tasks)
+    bad = ~finished.flags[:count].all(axis=1)
+    failed = [_failure(read.tasks[k], sites[int(np.argmin(finished.flags[k]))]) for k in np.flatnonzero(bad)]
+    kept = np.flatnonzero(~bad)
+    failures = tuple(sorted([*read.failures, *failed], key=lambda failure: failure.position))
+    effects = tuple(_effects(finished.notes, notes, int(k)) for k in kept) if notes else ()
+    return Chunk(
+        tuple(read.tasks[k].position for k in kept),
+        tuple(read.tasks[k].id for k in kept),
+        tuple(_kept(stacked, kept, count) for stacked in finished.results),
+        failures,
+        effects,
+    )
+
+
+def _kept(stacked: Stacked, kept: NDArray[np.intp], count: int) -> Stacked:
+    if isinstance(stacked, list):
+        return [stacked[k] for k in kept]
+    return stacked[:count] if len(kept) == count else stacked[kept]
+
+
+def _failure(task: ClientTask, site: Site) -> ClientFailure:
+    error = check_failed if site.kind == "check" else None
+    cause = error(site.text, site.span) if error else operation_failed(site.kind, site.text, site.span)
+    return ClientFailure(task.position, task.id, client_failed(task.id, cause))
+
+
+def _effects(values: tuple[tuple[Stacked, ...], ...], notes: Sequence[Note], client: int) -> Effects:
+    shown = [(note, [each[client] for each in inputs]) for note, inputs in zip(notes, values, strict=True)]
+    lines = [
+        fill(note.text.split("{}"), [show(value) for value in given]) for note, given in shown if note.kind == "print"
+    ]
+    return Effects(tuple(lines), tuple((note.text, given[0]) for note, given in shown if note.kind == "probe"))
+
+
+def nothing(read: Readable, results: int) -> Chunk:
+    """The chunk in which no client's data could be read."""
+    return Chunk((), (), tuple([] for _ in range(results)), read.failures)
+
+
+def as_sequences(results: Sequence[Stacked], sequences: Sequence[bool]) -> tuple[Stacked, ...]:
+    """Results that are sequences, held as sequences again."""
+    return tuple(
+        [Rows(np.asarray(rows)) for rows in stacked] if is_sequence else stacked
+        for stacked, is_sequence in zip(results, sequences, strict=True)
+    )

@@ -20,6 +20,7 @@ if (Path(__file__).parent.parent / "grammar").is_dir():
 if TYPE_CHECKING:
     from fedlang.diagnostics import DiagnosticError
     from fedlang.embed.computations import Computation, Process
+    from fedlang.embed.decorators import federated_computation, language, local_computation, tf_computation
     from fedlang.embed.loading import Package, load, loads
     from fedlang.embed.records import Record
     from fedlang.run.registry import executor, executor_names, set_default_executor
@@ -29,6 +30,10 @@ _HOMES = {
     "DiagnosticError": "fedlang.diagnostics",
     "Computation": "fedlang.embed.computations",
     "Process": "fedlang.embed.computations",
+    "federated_computation": "fedlang.embed.decorators",
+    "language": "fedlang.embed.decorators",
+    "local_computation": "fedlang.embed.decorators",
+    "tf_computation": "fedlang.embed.decorators",
     "Package": "fedlang.embed.loading",
     "load": "fedlang.embed.loading",
     "loads": "fedlang.embed.loading",
@@ -48,9 +53,13 @@ __all__ = [
     "Record",
     "executor",
     "executor_names",
+    "federated_computation",
+    "language",
     "load",
     "loads",
+    "local_computation",
     "set_default_executor",
+    "tf_computation",
 ]
 __version__ = "0.1.0"
 
@@ -58,6 +67,8 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name.startswith("federated_"):
+        return import_module("fedlang.embed.decorators").operation(name)
     raise AttributeError(f"module `fedlang` has no attribute `{name}`")
 
 

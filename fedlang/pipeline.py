@@ -28,6 +28,7 @@ from fedlang.passes.differentiate import differentiate
 from fedlang.passes.inline import inline
 from fedlang.passes.phases import to_program
 from fedlang.source import Source
+from fedlang.syntax.tree import Module
 
 from fedlang.modules import Modules
 
@@ -71,8 +72,20 @@ def open_source(source: Source, modules: Modules) -> Unit:
     with deep_stack():
         world = World(modules.find, modules.module_names)
         world.load_root(source)
-        checker = Checker(world)
-        return Unit(world, checker, checker.check_root())
+        return _checked(world)
+
+
+def open_module(module: Module, modules: Modules) -> Unit:
+    """As `open_source`, for a module made without text: one traced from Python."""
+    with deep_stack():
+        world = World(modules.find, modules.module_names)
+        world.bind_root(module, set())
+        return _checked(world)
+
+
+def _checked(world: World) -> Unit:
+    checker = Checker(world)
+    return Unit(world, checker, checker.check_root())
 
 
 @dataclass(frozen=True, slots=True)

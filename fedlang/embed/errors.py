@@ -1,4 +1,4 @@
-"""The mistakes of handing values to a program. Codes FED07xx."""
+"""The mistakes of handing values to a program. Codes FED08xx."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ def _error(code: str, title: str, note: str = "", hint: str = "") -> DiagnosticE
 
 def wrong_value(path: str, found: str, wanted: str, hint: str = "") -> DiagnosticError:
     """A Python value that is no value of the type."""
-    return _error("FED0701", f"`{path}` does not fit its type", f"it is {found}, not {wanted}", hint)
+    return _error("FED0801", f"`{path}` does not fit its type", f"it is {found}, not {wanted}", hint)
 
 
 def wrong_fields(path: str, missing: list[str], extra: list[str]) -> DiagnosticError:
     """A mapping whose names are not those of the record."""
     parts = ([f"missing: {', '.join(missing)}"] if missing else []) + ([f"unknown: {', '.join(extra)}"] if extra else [])
-    return _error("FED0702", f"the fields of `{path}` are not those of its type", "; ".join(parts), "names decide, never positions")
+    return _error("FED0802", f"the fields of `{path}` are not those of its type", "; ".join(parts), "names decide, never positions")
 
 
 def lossy(path: str, value: object, dtype: str) -> DiagnosticError:
     """A number that its dtype cannot hold."""
-    return _error("FED0703", f"`{path}` cannot be given exactly as {dtype}", f"the value is {value}", "convert it first, if the loss is meant")
+    return _error("FED0803", f"`{path}` cannot be given exactly as {dtype}", f"the value is {value}", "convert it first, if the loss is meant")
 
 
 def wrong_call(name: str, note: str) -> DiagnosticError:
     """Arguments that do not fit the parameters."""
-    return _error("FED0704", f"`{name}` cannot be called so", note)
+    return _error("FED0804", f"`{name}` cannot be called so", note)
 
 
 def unknown_entry(name: str, path: str, near: str | None, known: list[str]) -> DiagnosticError:
     """A name that a file does not declare."""
     hint = f"did you mean `{near}`?" if near else f"it declares: {', '.join(known)}" if known else ""
-    return _error("FED0705", f"{path} declares no `{name}` that can be run", "", hint)
+    return _error("FED0805", f"{path} declares no `{name}` that can be run", "", hint)
 
 
 def clients_differ(first: str, second: str) -> DiagnosticError:
     """Two arguments for other clients."""
-    return _error("FED0706", f"`{first}` and `{second}` are for different clients", "every argument at the clients has a value for each of them")
+    return _error("FED0806", f"`{first}` and `{second}` are for different clients", "every argument at the clients has a value for each of them")

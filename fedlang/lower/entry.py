@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fedlang.check.declarations import Checker
-from fedlang.check.typed import Checked, CheckedTest
+from fedlang.check.typed import BlockOf, Checked, CheckedTest
 from fedlang.diagnostics import DiagnosticError
 from fedlang.ir.graph import Graph
 from fedlang.lower import errors
 from fedlang.lower.evaluate import NO_TYPES, Lowerer
 from fedlang.lower.leaves import LeafSlot, make_value
 from fedlang.lower.primitives import lower_primitive
-from fedlang.lower.values import Closure, Leaf, RecordValue, Value, is_data, leaves_of
+from fedlang.lower.values import Closure, Declared, Leaf, RecordValue, Value, is_data, leaves_of
 from fedlang.names.world import Symbol
 from fedlang.types.types import FunctionType, RecordType, Type, has_function
 
@@ -43,8 +43,10 @@ def lower_function(checker: Checker, symbol: Symbol) -> Lowered:
     arguments = _inputs(lower, symbol.name, parameters)
     env = lower.environment(checked.solution, NO_TYPES)
     lower.bind_parameters(checked, NO_TYPES, arguments, env)
-    assert checked.body is not None and not isinstance(checked.body, tuple)
-    value = lower.block(checked.body, env)
+    if isinstance(checked.body, BlockOf):
+        value = lower.block(checked.body, env)
+    else:  # an `extern` has no body
+        value = lower.apply(Declared(symbol, NO_TYPES), arguments)
     return Lowered(_finish(lower, symbol.name, value), (), parameters, signature.type.result)
 
 

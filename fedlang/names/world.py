@@ -89,12 +89,16 @@ class World:
         """Parses and binds the root file; its mistakes go to `diagnostics`."""
         parsed = parse(source)
         self.diagnostics += parsed.diagnostics
-        self.root = parsed.module
+        self.bind_root(parsed.module, {name.text for name in parsed.broken_names})
+
+    def bind_root(self, module: Module, broken: set[str]) -> None:
+        """Binds a root module that is parsed already, or made without text."""
+        self.root = module
         scope = self._scopes[""] = Scope("")
-        scope.broken = {name.text for name in parsed.broken_names}
-        for declaration in parsed.module.declarations:
+        scope.broken = broken
+        for declaration in module.declarations:
             self._declare(scope, declaration)
-        for declaration in parsed.module.declarations:
+        for declaration in module.declarations:
             if isinstance(declaration, Import):
                 self._import(scope, declaration)
 

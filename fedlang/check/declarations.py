@@ -312,6 +312,8 @@ class Checker:
         body.solver.default_literals(body.resolved(block.value))
         body.end()
         result = wanted if wanted is not None else settle(body.resolved(block.value), fed=True)
+        if method.name.text == "initialize":
+            result = state_type(result)
         type = FunctionType(tuple(kinds), result)
         return Method(method.name.text, tuple(bound), block, body.solver.solution, type)
 

@@ -33,10 +33,15 @@ class Package:
     @property
     def names(self) -> list[str]:
         """The names of what can be run: declarations without type parameters, over data."""
-        return [d.name.text for d in self.unit.world.root.declarations if self._is_entry(d)]
+        return list(self._entries())
 
-    def _is_entry(self, declaration: object) -> bool:
-        if not isinstance(declaration, FunctionDeclaration | ProcessDeclaration) or declaration.type_parameters:
+    def _entries(self) -> dict[str, FunctionDeclaration | ProcessDeclaration]:
+        kinds = (FunctionDeclaration, ProcessDeclaration)
+        found = [d for d in self.unit.world.root.declarations if isinstance(d, kinds)]
+        return {d.name.text: d for d in found if self._is_entry(d)}
+
+    def _is_entry(self, declaration: FunctionDeclaration | ProcessDeclaration) -> bool:
+        if declaration.type_parameters:
             return False
         checked = self.unit.checker.checked(Symbol("", declaration.name.text))
         return checked is not None and not any(has_function(p.type) for p in checked.parameters)
@@ -44,7 +49,7 @@ class Package:
     def entry(self, name: str) -> Computation | Process:
         """A function or process by name. Raises `DiagnosticError` for one that there is not."""
         if name not in self._made:
-            declared = {d.name.text: d for d in self.unit.world.root.declarations if self._is_entry(d)}
+            declared = self._entries()
             if name not in declared:
                 raise errors.unknown_entry(name, self.path, nearest(name, list(declared)), list(declared))
             self._made[name] = self._make(name, is_process=isinstance(declared[name], ProcessDeclaration))

@@ -111,7 +111,7 @@ def words_at(key: ArrayLike, index: ArrayLike) -> Words:
 
 
 def _shaped(flat: Array, shape: tuple[int, ...]) -> Array:
-    return flat.reshape(*flat.shape[:-1], *shape)
+    return flat.reshape((*flat.shape[:-1], *shape))
 
 
 def random_bits(key: ArrayLike, shape: tuple[int, ...]) -> Words:

@@ -1,6 +1,7 @@
 """Time of a round: federated averaging of softmax regression (784-10) on each executor, beside one centralised loop.
 
-Clients are of unequal size (log-normal, 60 examples in the middle, made from a seed), batches of 20, the last one smaller. The
+Clients are of unequal size (log-normal, 60 examples in the middle, made from a seed), batches of 20, the last one
+smaller. The
 centralised loop is one compiled TensorFlow function that takes the same number of steps of the same batch sizes. All
 are measured in one process, in turn; figures are medians, and what to read is the ratio.
 """
@@ -87,7 +88,9 @@ def measure(counts: list[int], executors: list[str], *, batch: int, repeats: int
         rows.append({"clients": count, "what": "centralised loop", "first": None, "round": central, "ratio": 1.0})
         for name in executors:
             state = process.initialize(0)
-            first, round_time = median_time(lambda n=name, s=state: process.run_round(s, (sequences,), executor=n), repeats)
+            first, round_time = median_time(
+                lambda n=name, s=state, d=sequences: process.run_round(s, (d,), executor=n), repeats
+            )
             row = {"clients": count, "what": name, "first": first, "round": round_time, "ratio": round_time / central}
             rows.append(row)
             print(f"  {count:6d} clients, {name}: {round_time * 1e3:.1f} ms", file=sys.stderr)
@@ -99,7 +102,9 @@ def table(rows: list[dict[str, object]]) -> str:
     lines = [f"{'clients':>8}  {'what':<18}{'round, ms':>12}{'ratio':>9}{'first, s':>10}"]
     for row in rows:
         first = "" if row["first"] is None else f"{row['first']:.2f}"
-        lines.append(f"{row['clients']:>8}  {row['what']:<18}{row['round'] * 1e3:>12.1f}{row['ratio']:>9.2f}{first:>10}")  # type: ignore[operator]
+        lines.append(
+            f"{row['clients']:>8}  {row['what']:<18}{row['round'] * 1e3:>12.1f}{row['ratio']:>9.2f}{first:>10}"
+        )  # type: ignore[operator]
     return "\n".join(lines)
 
 

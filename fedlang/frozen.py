@@ -18,14 +18,15 @@ class Frozen:
     field_names: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        own = [name for name, kind in cls.__dict__.get("__annotations__", {}).items() if not kind.startswith("ClassVar")]
+        annotations = cls.__dict__.get("__annotations__", {})  # noqa: RUF063 (not those of a base)
+        own = [name for name, kind in annotations.items() if not kind.startswith("ClassVar")]
         cls.field_names = (*cls.field_names, *(name for name in own if name not in cls.field_names))
         setattr(cls, "__match_args__", cls.field_names)  # noqa: B010 (type checkers make their own)
         arguments = [f"{name}=default_{name}" if hasattr(cls, name) else name for name in cls.field_names]
         defaults = {f"default_{name}": getattr(cls, name) for name in cls.field_names if hasattr(cls, name)}
         stores = "".join(f"\n d[{name!r}] = {name}" for name in cls.field_names)
         scope: dict[str, object] = {}
-        exec(f"def __init__(self, {', '.join(arguments)}):\n d = self.__dict__{stores}", defaults, scope)  # noqa: S102
+        exec(f"def __init__(self, {', '.join(arguments)}):\n d = self.__dict__{stores}", defaults, scope)
         cls.__init__ = scope["__init__"]  # type: ignore[method-assign,assignment]
 
     def __setattr__(self, name: str, value: object) -> NoReturn:

@@ -25,7 +25,10 @@ class Modules:
         self._folders = [*([root] if root is not None else []), library_folder()]
 
     def find(self, module: str) -> tuple[Source, ...]:
-        """The sources of a module: one file, or for "prelude" every file of its folder; none where there is no such module."""
+        """The sources of a module:
+
+        one file, or for "prelude" every file of its folder; none where there is no such module.
+        """
         if module == "prelude":
             return tuple(read_source(path) for path in sorted((library_folder() / "prelude").glob("*.fed")))
         for folder in [*self._folders, *self._installed(module)]:

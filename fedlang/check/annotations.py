@@ -69,7 +69,9 @@ class Annotations:
         self.report = report
         self.names: dict[str, Parameter] = {}
         self.any_type: Callable[[str], Type] | None = None
-        self.statics: dict[str, str] | None = None  # in a primitive: its parameters that types mention, "size" or "shape"
+        self.statics: dict[str, str] | None = (
+            None  # in a primitive: its parameters that types mention, "size" or "shape"
+        )
 
     # ---- parameters ----
 
@@ -119,7 +121,11 @@ class Annotations:
             case tree.SequenceType(element, span):
                 inner = self.type(element)
                 if not is_data(inner):
-                    self.report(errors.function_as_data(span, "an element") if has_function(inner) else errors.nested_place(span))
+                    self.report(
+                        errors.function_as_data(span, "an element")
+                        if has_function(inner)
+                        else errors.nested_place(span)
+                    )
                     return ERROR
                 return SequenceType(inner)
             case tree.FunctionType(parameters, result):
@@ -297,7 +303,9 @@ class Annotations:
         only = arguments[0] if len(arguments) == 1 else None
         if function.text in ("ceil", "floor") and isinstance(only, tree.BinaryDim) and only.operator == "/":
             return self._arithmetic(function.text, self.size(only.left), self.size(only.right), span)
-        self.report(name_errors.unknown_name(function.span, function.text, nearest(function.text, ["product", "ceil", "floor"])))
+        self.report(
+            name_errors.unknown_name(function.span, function.text, nearest(function.text, ["product", "ceil", "floor"]))
+        )
         return 1
 
     def _pack_product(self, shape: Shape) -> Size:
@@ -327,7 +335,10 @@ class Annotations:
 
 
 def placed_parameters(declared: tree.TypeDeclaration) -> set[str]:
-    """The parameters of an alias that stand beside placed types in a function type: they range over placed values too."""
+    """The parameters of an alias that stand beside placed types in a function type:
+
+    they range over placed values too.
+    """
     names = {parameter.name.text for parameter in declared.type_parameters}
     found: set[str] = set()
     pending: list[tree.TypeTree] = [declared.type]
@@ -337,7 +348,9 @@ def placed_parameters(declared: tree.TypeDeclaration) -> set[str]:
             case tree.FunctionType(parameters, result):
                 beside = [part for item in (*parameters, result) for part in _parts(item)]
                 if any(isinstance(part, tree.PlacedType) for part in beside):
-                    found |= {part.name.text for part in beside if isinstance(part, tree.NamedType) and not part.arguments} & names
+                    found |= {
+                        part.name.text for part in beside if isinstance(part, tree.NamedType) and not part.arguments
+                    } & names
                 pending += [*parameters, result]
             case tree.RecordType(fields):
                 pending += [item for _, item in fields]

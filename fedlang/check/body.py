@@ -78,7 +78,10 @@ class Variable:
 
 
 class Region:
-    """One local computation inside a `fed` body: the placed values it uses, stripped of their places as it reads them."""
+    """One local computation inside a `fed` body:
+
+    the placed values it uses, stripped of their places as it reads them.
+    """
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -86,7 +89,10 @@ class Region:
 
 
 class Body:
-    """One body being checked. `infer` is the checker of expressions; it is given, so that files do not import in a circle."""
+    """One body being checked.
+
+    `infer` is the checker of expressions; it is given, so that files do not import in a circle.
+    """
 
     def __init__(
         self,

@@ -95,7 +95,10 @@ def _primitive(body: Body, function: Typed) -> Signature | None:
 
 
 def infer_index_or_instance(body: Body, index: tree.Index) -> Typed | None:
-    """`zeros[Weights]`: a declaration with type arguments; None where the target is no declaration with type parameters."""
+    """`zeros[Weights]`:
+
+    a declaration with type arguments; None where the target is no declaration with type parameters.
+    """
     symbol = global_symbol(body, index.target)
     if symbol is None:
         return None
@@ -128,7 +131,11 @@ def _agree(body: Body, instance: Substitution, explicit: Substitution, span: Spa
 
 def global_symbol(body: Body, target: tree.Expression) -> Symbol | None:
     """The declaration that a name, or `module.name`, means, when it means one."""
-    if isinstance(target, tree.Variable) and target.name.text not in body.scope and target.name.text not in body.annotations.names:
+    if (
+        isinstance(target, tree.Variable)
+        and target.name.text not in body.scope
+        and target.name.text not in body.annotations.names
+    ):
         found = body.globals.world.lookup(body.module, target.name.text, "value")
         return found if isinstance(found, Symbol) else None
     if isinstance(target, tree.FieldAccess) and isinstance(target.target, tree.Variable):
@@ -158,7 +165,11 @@ def match_arguments(body: Body, call: tree.Call, type: FunctionType, name: str) 
             position += 1
         elif argument.name.text not in names or not argument.name.text:
             known = [known for known in names if known]
-            body.report(errors.unknown_parameter(argument.name.span, name, argument.name.text, nearest(argument.name.text, known), known))
+            body.report(
+                errors.unknown_parameter(
+                    argument.name.span, name, argument.name.text, nearest(argument.name.text, known), known
+                )
+            )
             good = False
         elif slots[names.index(argument.name.text)] is not None:
             body.report(errors.argument_twice(argument.name.span, argument.name.text))
@@ -361,7 +372,9 @@ def _infer_form(body: Body, form: str, call: tree.Call, expected: Type | None) -
         return gradient(body, form, body.infer(call.arguments[0].value), call.span)
     if form == "federated_map":
         if len(call.arguments) != 2:
-            body.report(errors.wrong_count(call.span, "`federated_map`", len(call.arguments), "a function and a placed value"))
+            body.report(
+                errors.wrong_count(call.span, "`federated_map`", len(call.arguments), "a function and a placed value")
+            )
             return TupleOf((), ERROR, call.span)
         inner = tree.Call(call.arguments[0].value, call.arguments[1:], call.span)
         return infer_call(body, inner, expected)
@@ -393,9 +406,9 @@ def gradient(body: Body, form: str, function: Typed, span: Span) -> Typed:
     scalar = value.items[0] if isinstance(value, TupleType) and value.items else value
     if not body.solver.satisfies(first, "Float"):
         body.report(errors.not_differentiable(span, body.solver.resolve(first)))
-    if not (isinstance(scalar, TensorType) and not scalar.shape and body.solver.satisfies(scalar, "Float")) and not isinstance(
-        scalar, ErrorType | Meta
-    ):
+    if not (
+        isinstance(scalar, TensorType) and not scalar.shape and body.solver.satisfies(scalar, "Float")
+    ) and not isinstance(scalar, ErrorType | Meta):
         body.report(errors.not_differentiable(span, scalar))
     result = TupleType((value, first)) if form == "value_and_grad" else first
     parameters = tuple(ParameterType(p.type) for p in type.parameters if p.required)
@@ -441,20 +454,23 @@ def use(body: Body, symbol: Symbol, span: Span) -> Typed:
 def infer_list(body: Body, written: tree.ListExpression, expected: Type | None) -> Typed:
     """`[a, b]`: a tensor (or a structure of tensors) with a first axis; in a test also the values of the clients."""
     if body.test and isinstance(expected, SequenceType):
-        items = tuple(body.expect(item, expected.element, "every client has a value of one type") for item in written.items)
+        items = tuple(
+            body.expect(item, expected.element, "every client has a value of one type") for item in written.items
+        )
         return ListOf(items, expected, written.span)
     first = body.infer(written.items[0]) if written.items else None
     if first is None:
-        element = body.solver.first_axis(expected)[1] if expected is not None and body.solver.first_axis(expected) else None  # type: ignore[index]
-        if element is None:
+        front = body.solver.first_axis(expected) if expected is not None else None
+        if front is None:
             body.report(errors.unknown_here(written.span))
             return ListOf((), ERROR, written.span)
-        return ListOf((), prefix((0,), element) or ERROR, written.span)
-    rest = [body.expect(item, first.type, "all items of a list have one type", first.span) for item in written.items[1:]]
+        return ListOf((), prefix((0,), front[1]) or ERROR, written.span)
+    rest = [
+        body.expect(item, first.type, "all items of a list have one type", first.span) for item in written.items[1:]
+    ]
     types, place = strip_arguments(body, (first, *rest))
     result = prefix((len(written.items),), types[0])
     if result is None:
         body.report(errors.no_brackets(written.span, types[0]))
         return ListOf((first, *rest), ERROR, written.span)
     return ListOf((first, *rest), body.at(place, result, written.span), written.span)
-

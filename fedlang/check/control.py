@@ -130,7 +130,9 @@ def bind(body: Body, pattern: tree.Pattern, type: Type) -> Binder:
             body.bind(name.text, type, name.span)
             return BindName(name.text, type)
         case tree.TuplePattern(items, span):
-            return BindTuple(tuple(bind(body, p, t) for p, t in zip(items, _parts(body, type, len(items), span), strict=True)))
+            return BindTuple(
+                tuple(bind(body, p, t) for p, t in zip(items, _parts(body, type, len(items), span), strict=True))
+            )
         case tree.RecordPattern(names):
             fields = tuple(BindName(name.text, _part(body, type, name)) for name in names)
             for name, field in zip(names, fields, strict=True):
@@ -175,7 +177,9 @@ def infer_lambda(body: Body, written: tree.Lambda, expected: Type | None) -> Typ
     hints = hint.parameters if isinstance(hint, FunctionType) else ()
     wanted = hint.result if isinstance(hint, FunctionType) else None
     if isinstance(hint, FunctionType) and len(hints) != len(written.parameters):
-        body.report(errors.wrong_count(written.span, "the function", len(written.parameters), f"{len(hints)} parameters here"))
+        body.report(
+            errors.wrong_count(written.span, "the function", len(written.parameters), f"{len(hints)} parameters here")
+        )
         return Function((), BlockOf((), _nothing(written.span), ERROR, written.span), ERROR, written.span)
     with body.inner_scope(), body.one_computation("a lambda") as region:
         parameters = tuple(
@@ -265,7 +269,14 @@ def infer_loop(body: Body, written: tree.Loop, expected: Type | None) -> Typed:
         result = _loop_result(body, written, block, carry, length, start.span)
     place = body.join(uses + region.uses) if body.fed and body.region is None else None
     return LoopOf(
-        written.kind, element_binder, over, start, state_binder, block, body.at(place, result, written.span), written.span
+        written.kind,
+        element_binder,
+        over,
+        start,
+        state_binder,
+        block,
+        body.at(place, result, written.span),
+        written.span,
     )
 
 
@@ -304,4 +315,3 @@ def _loop_result(body: Body, written: tree.Loop, block: BlockOf, carry: Type, le
         body.report(errors.no_brackets(span, output))
         return ERROR
     return TupleType((carry, stacked))
-

@@ -195,7 +195,9 @@ class Checker:
                 return self._check_process_is(symbol, declaration, parts, defaults)
             case _:
                 nothing = Substitution({}, {}, {})
-                return Checked(symbol, declaration, parts.bound, defaults, None, nothing, _result_of(parts.signature.type))
+                return Checked(
+                    symbol, declaration, parts.bound, defaults, None, nothing, _result_of(parts.signature.type)
+                )
 
     def default_type(self, symbol: Symbol, index: int) -> Type | None:
         """The type of a parameter's default, in terms of the declaration's type parameters."""
@@ -300,7 +302,11 @@ class Checker:
             if parameter.name.text != "_":
                 body.bind(parameter.name.text, opened, parameter.name.span).used = True
             bound.append(BindName(parameter.name.text, opened))
-            kinds.append(ParameterType(type, parameter.name.text if parameter.name.text != "_" else "", parameter.default is None))
+            kinds.append(
+                ParameterType(
+                    type, parameter.name.text if parameter.name.text != "_" else "", parameter.default is None
+                )
+            )
         wanted = parts.annotations.type(method.result) if method.result is not None else None
         if method.name.text == "next" and wanted is None and not isinstance(state, ErrorType):
             hint: Type | None = RecordType((("state", state),))
@@ -453,6 +459,8 @@ def _static_names(declaration: tree.PrimitiveDeclaration) -> dict[str, str]:
 def _statics(annotations: Annotations, declaration: NamedDeclaration) -> tuple[tuple[str, Parameter], ...]:
     if annotations.statics is None:
         return ()
-    found = [(name, annotations.names.get(f"…{name}" if kind == "shape" else name)) for name, kind in annotations.statics.items()]
+    found = [
+        (name, annotations.names.get(f"…{name}" if kind == "shape" else name))
+        for name, kind in annotations.statics.items()
+    ]
     return tuple((name, parameter) for name, parameter in found if parameter is not None)
-

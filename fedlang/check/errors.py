@@ -24,7 +24,14 @@ def unknown_field(span: Span, name: str, type: Type, fields: list[str], near: st
     """A field that a record does not have."""
     hint = f"did you mean `{near}`?" if near else (f"it has: {', '.join(fields)}" if fields else "")
     edit = Edit(span, near) if near else None
-    return Diagnostic("FED0302", f"no field `{name}`", (Label(span, f"the record has {', '.join(fields) or 'no fields'}"),), (), hint, edit=edit)
+    return Diagnostic(
+        "FED0302",
+        f"no field `{name}`",
+        (Label(span, f"the record has {', '.join(fields) or 'no fields'}"),),
+        (),
+        hint,
+        edit=edit,
+    )
 
 
 def no_fields(span: Span, name: str, type: Type) -> Diagnostic:
@@ -49,7 +56,13 @@ def missing_argument(span: Span, name: str, parameter: str, type: Type) -> Diagn
 
 def unknown_parameter(span: Span, name: str, word: str, near: str | None, known: list[str]) -> Diagnostic:
     """An argument by a name that no parameter has."""
-    hint = f"did you mean `{near}`?" if near else f"its parameters are {', '.join(known)}" if known else "its arguments have no names"
+    hint = (
+        f"did you mean `{near}`?"
+        if near
+        else f"its parameters are {', '.join(known)}"
+        if known
+        else "its arguments have no names"
+    )
     return _one("FED0307", f"{name} has no parameter `{word}`", span, hint=hint)
 
 
@@ -61,7 +74,9 @@ def argument_twice(span: Span, word: str) -> Diagnostic:
 def dtype_mix(span: Span, left: str, right: str) -> Diagnostic:
     """Arithmetic between two dtypes."""
     hint = f"convert one side: `cast[{left}](…)`"
-    return _one("FED0309", "dtypes do not match", span, f"{left} with {right}", hint, ("nothing is converted silently",))
+    return _one(
+        "FED0309", "dtypes do not match", span, f"{left} with {right}", hint, ("nothing is converted silently",)
+    )
 
 
 def shape_mix(span: Span, left: str, right: str, reason: str) -> Diagnostic:
@@ -82,7 +97,12 @@ def unsolved(span: Span, name: str, parameter: str) -> Diagnostic:
 
 def unknown_here(span: Span) -> Diagnostic:
     """An operation on a value whose type is not known yet."""
-    return _one("FED0313", "the type is not known here", span, hint="write the type, as in `fn (x: float32) => …` or `zeros[Weights]()`")
+    return _one(
+        "FED0313",
+        "the type is not known here",
+        span,
+        hint="write the type, as in `fn (x: float32) => …` or `zeros[Weights]()`",
+    )
 
 
 def literal_range(span: Span, text: str, dtype: str) -> Diagnostic:
@@ -127,12 +147,16 @@ def any_here(span: Span) -> Diagnostic:
 
 def not_sequence(span: Span, type: Type) -> Diagnostic:
     """A loop over something that has no elements."""
-    return _one("FED0322", "this cannot be looped over", span, f"{print_type(type)} is neither a sequence nor has a first axis")
+    return _one(
+        "FED0322", "this cannot be looped over", span, f"{print_type(type)} is neither a sequence nor has a first axis"
+    )
 
 
 def function_as_data(span: Span, where: str) -> Diagnostic:
     """A function where only data may be."""
-    return _one("FED0323", f"a function cannot be {where}", span, hint="functions are known when compiling; data is not")
+    return _one(
+        "FED0323", f"a function cannot be {where}", span, hint="functions are known when compiling; data is not"
+    )
 
 
 def bad_pattern(span: Span, type: Type, wanted: str) -> Diagnostic:
@@ -158,14 +182,18 @@ def needs_bool(span: Span, type: Type) -> Diagnostic:
 def branches_differ(span: Span, found: Mismatch) -> Diagnostic:
     """Two sides of an `if` with different types."""
     path = f"`{found.path}`: " if found.path else ""
-    return _one("FED0328", "the two branches have different types", span, f"{path}{found.actual} here, {found.expected} above")
+    return _one(
+        "FED0328", "the two branches have different types", span, f"{path}{found.actual} here, {found.expected} above"
+    )
 
 
 def state_differs(span: Span, found: Mismatch, because: Span) -> Diagnostic:
     """A process whose next state has another type than its first."""
     path = f"`.state{found.path}`: "
     labels = (Label(span, f"{path}{found.actual}, not {found.expected}"), Label(because, "the state begins here"))
-    return Diagnostic("FED0329", "`next` does not keep the type of the state", labels, (found.reason,) if found.reason else ())
+    return Diagnostic(
+        "FED0329", "`next` does not keep the type of the state", labels, (found.reason,) if found.reason else ()
+    )
 
 
 def unused(span: Span, name: str) -> Diagnostic:
@@ -181,7 +209,9 @@ def no_state(span: Span, type: Type) -> Diagnostic:
 
 def no_method(span: Span, name: str, missing: str) -> Diagnostic:
     """A process without `initialize` or `next`."""
-    return _one("FED0332", f"process `{name}` has no `{missing}`", span, hint="every process has `initialize` and `next`")
+    return _one(
+        "FED0332", f"process `{name}` has no `{missing}`", span, hint="every process has `initialize` and `next`"
+    )
 
 
 def not_a_process(span: Span, type: Type) -> Diagnostic:
@@ -198,7 +228,12 @@ def carry_differs(span: Span, found: Mismatch, because: Span) -> Diagnostic:
     """A loop whose body gives another type than it takes."""
     path = f"`{found.path}`: " if found.path else ""
     labels = (Label(span, f"{path}{found.actual}, not {found.expected}"), Label(because, "the loop starts from this"))
-    return Diagnostic("FED0335", "the loop's body does not keep the type of its state", labels, (found.reason,) if found.reason else ())
+    return Diagnostic(
+        "FED0335",
+        "the loop's body does not keep the type of its state",
+        labels,
+        (found.reason,) if found.reason else (),
+    )
 
 
 def static_sum(span: Span, type: Type, movement: str) -> Diagnostic:
@@ -232,7 +267,14 @@ def needs_broadcast(span: Span, type: Type, expected: str) -> Diagnostic:
     """A value at the server where the clients want one."""
     edit = Edit(span, f"federated_broadcast({span.text})")
     hint = "send it to the clients: `federated_broadcast(…)`"
-    return Diagnostic("FED0402", "this value is at the server", (Label(span, f"{print_type(type)}, not {expected}"),), (), hint, edit=edit)
+    return Diagnostic(
+        "FED0402",
+        "this value is at the server",
+        (Label(span, f"{print_type(type)}, not {expected}"),),
+        (),
+        hint,
+        edit=edit,
+    )
 
 
 def needs_aggregate(span: Span, type: Type, expected: str) -> Diagnostic:
@@ -243,34 +285,58 @@ def needs_aggregate(span: Span, type: Type, expected: str) -> Diagnostic:
 
 def movement_inside(span: Span, where: str) -> Diagnostic:
     """A movement that would not happen once a round."""
-    return _one("FED0404", f"no data moves inside {where}", span, hint="a round is a fixed list of movements: do it before, and use the result")
+    return _one(
+        "FED0404",
+        f"no data moves inside {where}",
+        span,
+        hint="a round is a fixed list of movements: do it before, and use the result",
+    )
 
 
 def movement_in_local(span: Span, name: str) -> Diagnostic:
     """A movement in a `fn`."""
-    return _one("FED0405", f"`{name}` moves data, and this is local code", span, hint="only `fed` functions and processes move data")
+    return _one(
+        "FED0405",
+        f"`{name}` moves data, and this is local code",
+        span,
+        hint="only `fed` functions and processes move data",
+    )
 
 
 def function_placed(span: Span, type: Type) -> Diagnostic:
     """A function made from a placed value."""
-    return _one("FED0406", "a function has no place", span, f"this would be {print_type(type)} made from placed data", "call it inside an `fn`, at the place of the data")
+    return _one(
+        "FED0406",
+        "a function has no place",
+        span,
+        f"this would be {print_type(type)} made from placed data",
+        "call it inside an `fn`, at the place of the data",
+    )
 
 
 def bundle(span: Span, type: Type) -> Diagnostic:
     """A computation with a record that lies at several places."""
-    return _one("FED0407", "this record lies at several places", span, f"{print_type(type)}", "take out the field that is meant")
+    return _one(
+        "FED0407", "this record lies at several places", span, f"{print_type(type)}", "take out the field that is meant"
+    )
 
 
 def unknown_place(span: Span, name: str) -> Diagnostic:
     """A place that there is not."""
-    near = name.upper() if name.upper() in ("SERVER", "CLIENTS") else {"CLIENT": "CLIENTS", "SERVERS": "SERVER"}.get(name.upper(), "")
+    near = (
+        name.upper()
+        if name.upper() in ("SERVER", "CLIENTS")
+        else {"CLIENT": "CLIENTS", "SERVERS": "SERVER"}.get(name.upper(), "")
+    )
     hint = f"did you mean `{near}`?" if near else "the places are SERVER and CLIENTS"
     return _one("FED0408", f"unknown place `{name}`", span, hint=hint)
 
 
 def nested_place(span: Span) -> Diagnostic:
     """A placed type inside data."""
-    return _one("FED0409", "a placed type cannot be part of this", span, hint="places stand outside: `<{x: float32}>@CLIENTS`")
+    return _one(
+        "FED0409", "a placed type cannot be part of this", span, hint="places stand outside: `<{x: float32}>@CLIENTS`"
+    )
 
 
 def each_server(span: Span) -> Diagnostic:
@@ -280,9 +346,19 @@ def each_server(span: Span) -> Diagnostic:
 
 def collect_refused(span: Span) -> Diagnostic:
     """Raw client data moved without leave."""
-    return _one("FED0411", "`federated_collect` moves raw client data", span, hint="the root file must say `allow collect` on a line at its top")
+    return _one(
+        "FED0411",
+        "`federated_collect` moves raw client data",
+        span,
+        hint="the root file must say `allow collect` on a line at its top",
+    )
 
 
 def place_in_local(span: Span) -> Diagnostic:
     """A placed type in a `fn`."""
-    return _one("FED0412", "a `fn` is local: its types have no place", span, hint="write `fed` for a function over placed values")
+    return _one(
+        "FED0412",
+        "a `fn` is local: its types have no place",
+        span,
+        hint="write `fed` for a function over placed values",
+    )

@@ -77,7 +77,9 @@ def infer(body: Body, expression: tree.Expression, expected: Type | None) -> Typ
     assert_never(expression)
 
 
-def _number(body: Body, literal: tree.IntegerLiteral | tree.FloatLiteral, sign: int = 1, span: Span | None = None) -> Typed:
+def _number(
+    body: Body, literal: tree.IntegerLiteral | tree.FloatLiteral, sign: int = 1, span: Span | None = None
+) -> Typed:
     bound = "integer literal" if isinstance(literal, tree.IntegerLiteral) else "float literal"
     type = TensorType(fresh_meta("dtype", bound), ())
     typed = Literal(sign * literal.value, type, span or literal.span)

@@ -1,6 +1,7 @@
 """Elementwise operations and operators: how arithmetic lifts over records, and how shapes and dtypes meet.
 
-For `a ∘ b`, in order: the same structure, leaf by leaf; a scalar against a structure, spread over its leaves and taking each leaf's
+For `a ∘ b`, in order: the same structure, leaf by leaf; a scalar against a structure, spread over its leaves and
+taking each leaf's
 dtype (float to float only); two tensors, trailing axes aligned, a known size 1 stretched, dtypes equal; else an error.
 """
 
@@ -180,7 +181,13 @@ def _floats_only(dtype: DType) -> bool:
 
 
 def _structures(
-    body: Body, types: list[Type], main: list[bool], bound: str, spread: list[bool], arguments: tuple[Typed, ...], span: Span
+    body: Body,
+    types: list[Type],
+    main: list[bool],
+    bound: str,
+    spread: list[bool],
+    arguments: tuple[Typed, ...],
+    span: Span,
 ) -> Type:
     """A structure meets equal structures and scalars. The result is the structure."""
     structures = [k for k, type in enumerate(types) if not (isinstance(type, TensorType) and not type.shape)]
@@ -248,7 +255,11 @@ def matmul(body: Body, function: Global, arguments: tuple[Typed, ...], span: Spa
     a, b = (body.resolve(type, span) for type in types)
     if not (isinstance(a, TensorType) and isinstance(b, TensorType)):
         wrong = a if not isinstance(a, TensorType) else b
-        body.report(errors.unknown_here(span) if isinstance(wrong, Meta) else errors.bound_missed(span, wrong, "a tensor", "`@`"))
+        body.report(
+            errors.unknown_here(span)
+            if isinstance(wrong, Meta)
+            else errors.bound_missed(span, wrong, "a tensor", "`@`")
+        )
         return Call(function, arguments, ERROR, span)
     result = _matmul_type(body, a, b, span)
     return Call(function, arguments, body.at(place, result, span), span)
@@ -269,7 +280,9 @@ def _matmul_type(body: Body, a: TensorType, b: TensorType, span: Span) -> Type:
         body.report(errors.unknown_here(span))
         return ERROR
     if not body.solver.assign_size(inner_b, inner_a):
-        body.report(errors.shape_mix(span, print_type(a), print_type(b), f"the inner sizes are {inner_a} and {inner_b}"))
+        body.report(
+            errors.shape_mix(span, print_type(a), print_type(b), f"the inner sizes are {inner_a} and {inner_b}")
+        )
         return ERROR
     lead = _join(body, a.shape[:-2], b.shape[:-2])
     if isinstance(lead, str):

@@ -81,7 +81,9 @@ def _type_argument(item: tree.Expression | tree.Slice) -> tree.TypeArgument | No
             return None if a is None or b is None else tree.BinaryDim(operator, a, b, span)
         case tree.Call(tree.Variable(name), arguments, span):
             parts = [_type_argument(argument.value) for argument in arguments]
-            return None if None in parts else tree.CallDim(name, tuple(part for part in parts if part is not None), span)
+            return (
+                None if None in parts else tree.CallDim(name, tuple(part for part in parts if part is not None), span)
+            )
         case tree.TupleExpression(items, span):
             parts = [_type_argument(part) for part in items]
             kinds = tuple(part for part in parts if part is not None and not isinstance(part, _NOT_TYPES))

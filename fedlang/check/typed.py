@@ -1,6 +1,7 @@
 """The typed tree: what the checker gives and lowering takes.
 
-Operators are calls, arguments stand in the order of the parameters, puns and implicit type arguments are written out. Types may
+Operators are calls, arguments stand in the order of the parameters, puns and implicit type arguments are written
+out. Types may
 still mention what the declaration's solver found: `Checked.solution` has it.
 """
 
@@ -46,7 +47,10 @@ class SizeOf(Frozen):
 
 
 class Call(Frozen):
-    """`arguments` in the order of the parameters, None for a default. `spread` marks the scalars that take each leaf's dtype."""
+    """`arguments` in the order of the parameters, None for a default.
+
+    `spread` marks the scalars that take each leaf's dtype.
+    """
 
     function: Typed
     arguments: tuple[Typed | None, ...]
@@ -212,7 +216,10 @@ class Default(Frozen):
 
 
 class Checked(Frozen):
-    """A checked declaration. `body` is a block, or the methods of a process; `defaults` has the defaults of parameters."""
+    """A checked declaration.
+
+    `body` is a block, or the methods of a process; `defaults` has the defaults of parameters.
+    """
 
     symbol: Symbol
     declaration: NamedDeclaration

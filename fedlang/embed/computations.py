@@ -52,7 +52,9 @@ class ClientState:
 class Computation:
     """Something that can be called. `type_signature` is its type; `name` what it is called in messages."""
 
-    def __init__(self, name: str, compile: Callable[[], Compiled], *, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, name: str, compile: Callable[[], Compiled], *, settings: Mapping[str, Any] | None = None
+    ) -> None:
         self.name = name
         self._compile = compile
         self._compiled: Compiled | None = None
@@ -120,7 +122,9 @@ def _bind(name: str, lowered: Lowered, args: tuple[Any, ...], kwargs: Mapping[st
     for word, value in kwargs.items():
         if word not in names:
             near = nearest(word, names)
-            raise errors.wrong_call(name, f"it has no parameter `{word}`" + (f"; did you mean `{near}`?" if near else ""))
+            raise errors.wrong_call(
+                name, f"it has no parameter `{word}`" + (f"; did you mean `{near}`?" if near else "")
+            )
         if word in given:
             raise errors.wrong_call(name, f"`{word}` is given twice")
         given[word] = value
@@ -147,7 +151,9 @@ def _inputs(lowered: Lowered, settings: Mapping[str, Any], values: list[Any]) ->
         if set(ids) != set(named[0][1]):
             raise errors.clients_differ(named[0][0], name)
     clients = named[0][1] if named else ()
-    return Inputs(tuple(leaves), ReadClients(clients, lambda client: [leaf for _, _, read in readers for leaf in read(client)]))
+    return Inputs(
+        tuple(leaves), ReadClients(clients, lambda client: [leaf for _, _, read in readers for leaf in read(client)])
+    )
 
 
 def _add_argument(
@@ -165,7 +171,9 @@ def _add_argument(
                 readers.append((name, None, value.of))
             else:
                 readers.append(_client_reader(name, inner, value))
-        case RecordType(fields) if any(isinstance(t, PlacedType | RecordType) for _, t in fields) and isinstance(value, Mapping):
+        case RecordType(fields) if any(isinstance(t, PlacedType | RecordType) for _, t in fields) and isinstance(
+            value, Mapping
+        ):
             missing = [n for n, _ in fields if n not in value]
             extra = [n for n in value if n not in dict(fields)]
             if missing or extra:
@@ -217,7 +225,9 @@ def _client_result(type: Type, found: list[Any]) -> Any:
         return ClientState(type, found, {})
     ids = next(leaf.ids for leaf in found if isinstance(leaf, ClientValues))
     columns = [leaf.values if isinstance(leaf, ClientValues) else (leaf,) * len(ids) for leaf in found]
-    return ClientState(type, [], {client: list(row) for client, row in zip(ids, zip(*columns, strict=True), strict=True)})
+    return ClientState(
+        type, [], {client: list(row) for client, row in zip(ids, zip(*columns, strict=True), strict=True)}
+    )
 
 
 def merge_client_state(old: Any, new: Any) -> Any:
@@ -287,7 +297,9 @@ class Process:
         methods = self.__dict__.get("_methods", {})
         if name in methods:
             return methods[name]
-        raise AttributeError(f"process {self.__dict__.get('name')} has no method `{name}`; it has: {', '.join(methods)}")
+        raise AttributeError(
+            f"process {self.__dict__.get('name')} has no method `{name}`; it has: {', '.join(methods)}"
+        )
 
     def __repr__(self) -> str:
         lines = [f"  {name}: {print_type(method.type_signature)}" for name, method in self._methods.items()]

@@ -75,7 +75,10 @@ def local_computation(*types: Any) -> Any:
 
 
 def tf_computation(*types: Any) -> Any:
-    """Makes an `extern fn` of a function of TensorFlow tensors. `types` are local types, as text: `"float32[?, 784]"`."""
+    """Makes an `extern fn` of a function of TensorFlow tensors.
+
+    `types` are local types, as text: `"float32[?, 784]"`.
+    """
     return _decorator("extern", types)
 
 

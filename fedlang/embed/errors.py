@@ -16,13 +16,25 @@ def wrong_value(path: str, found: str, wanted: str, hint: str = "") -> Diagnosti
 
 def wrong_fields(path: str, missing: list[str], extra: list[str]) -> DiagnosticError:
     """A mapping whose names are not those of the record."""
-    parts = ([f"missing: {', '.join(missing)}"] if missing else []) + ([f"unknown: {', '.join(extra)}"] if extra else [])
-    return _error("FED0802", f"the fields of `{path}` are not those of its type", "; ".join(parts), "names decide, never positions")
+    parts = ([f"missing: {', '.join(missing)}"] if missing else []) + (
+        [f"unknown: {', '.join(extra)}"] if extra else []
+    )
+    return _error(
+        "FED0802",
+        f"the fields of `{path}` are not those of its type",
+        "; ".join(parts),
+        "names decide, never positions",
+    )
 
 
 def lossy(path: str, value: object, dtype: str) -> DiagnosticError:
     """A number that its dtype cannot hold."""
-    return _error("FED0803", f"`{path}` cannot be given exactly as {dtype}", f"the value is {value}", "convert it first, if the loss is meant")
+    return _error(
+        "FED0803",
+        f"`{path}` cannot be given exactly as {dtype}",
+        f"the value is {value}",
+        "convert it first, if the loss is meant",
+    )
 
 
 def wrong_call(name: str, note: str) -> DiagnosticError:
@@ -38,4 +50,8 @@ def unknown_entry(name: str, path: str, near: str | None, known: list[str]) -> D
 
 def clients_differ(first: str, second: str) -> DiagnosticError:
     """Two arguments for other clients."""
-    return _error("FED0806", f"`{first}` and `{second}` are for different clients", "every argument at the clients has a value for each of them")
+    return _error(
+        "FED0806",
+        f"`{first}` and `{second}` are for different clients",
+        "every argument at the clients has a value for each of them",
+    )

@@ -104,7 +104,10 @@ def _compiler(unit: Unit, entry: Entry):  # type: ignore[no-untyped-def]
 
 
 def load(path: str | os.PathLike[str]) -> Package:
-    """Reads, checks and gives the declarations of a `.fed` file. Raises `DiagnosticError` with everything that is wrong."""
+    """Reads, checks and gives the declarations of a `.fed` file.
+
+    Raises `DiagnosticError` with everything that is wrong.
+    """
     return package_of(read_source(Path(path)), Path(path).parent)
 
 

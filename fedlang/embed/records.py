@@ -9,7 +9,10 @@ import numpy as np
 
 
 class Record(Mapping[str, Any]):
-    """A record's value. `r.field`, `r["field"]`, `dict(r)`, `r == other`; values are arrays, numbers, tuples and records."""
+    """A record's value.
+
+    `r.field`, `r["field"]`, `dict(r)`, `r == other`; values are arrays, numbers, tuples and records.
+    """
 
     __slots__ = ("_fields",)
 
@@ -38,7 +41,9 @@ class Record(Mapping[str, Any]):
         return [*super().__dir__(), *self._fields]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Mapping) and self.keys() == other.keys() and all(_equal(self[k], other[k]) for k in self)
+        return (
+            isinstance(other, Mapping) and self.keys() == other.keys() and all(_equal(self[k], other[k]) for k in self)
+        )
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -18,7 +18,10 @@ from fedlang.syntax.parser import parse_type
 
 
 class TensorFlowExtern:
-    """A registered function: leaves in, leaves out, in the graph's order. `function` is the `tf.function` over leaves."""
+    """A registered function:
+
+    leaves in, leaves out, in the graph's order. `function` is the `tf.function` over leaves.
+    """
 
     def __init__(self, function: Any) -> None:
         self.function = function
@@ -27,7 +30,9 @@ class TensorFlowExtern:
         """The results for NumPy arrays."""
         import tensorflow as tf
 
-        return tuple(np.asarray(leaf.numpy()) for leaf in self.function(*(tf.convert_to_tensor(array) for array in arrays)))
+        return tuple(
+            np.asarray(leaf.numpy()) for leaf in self.function(*(tf.convert_to_tensor(array) for array in arrays))
+        )
 
 
 def extern_of(function: Callable[..., Any], types: tuple[str, ...], name: str) -> Declared:
@@ -55,7 +60,11 @@ def extern_of(function: Callable[..., Any], types: tuple[str, ...], name: str) -
     register_extern(name, TensorFlowExtern(traced))
     parameters = tuple(tree.Parameter(tree.Name(n, span), t, None, span) for n, t in zip(names, trees, strict=True))
     result = _type_tree(structure[0], span)
-    return Declared(tree.ExternDeclaration(tree.Name(name, span), (), parameters, result, inspect.getdoc(function) or "", span), {}, name)
+    return Declared(
+        tree.ExternDeclaration(tree.Name(name, span), (), parameters, result, inspect.getdoc(function) or "", span),
+        {},
+        name,
+    )
 
 
 def _spec(tf: Any, written: tree.TypeTree, text: str) -> Any:
@@ -104,7 +113,9 @@ def _type_tree(value: Any, span: Span) -> tree.TypeTree:
         value = value._asdict()
     match value:
         case Mapping():
-            return tree.RecordType(tuple((tree.Name(name, span), _type_tree(item, span)) for name, item in value.items()), span)
+            return tree.RecordType(
+                tuple((tree.Name(name, span), _type_tree(item, span)) for name, item in value.items()), span
+            )
         case tuple() | list():
             return tree.TupleType(tuple(_type_tree(item, span) for item in value), span)
     import tensorflow as tf

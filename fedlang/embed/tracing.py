@@ -103,13 +103,19 @@ class Traced:
         if isinstance(index, str):
             return self._trace.let(tree.FieldAccess(self._expression, tree.Name(index, span), span))
         items = index if isinstance(index, tuple) else (index,)
-        return self._trace.let(tree.Index(self._expression, tuple(_index(self._trace, item, span) for item in items), span))
+        return self._trace.let(
+            tree.Index(self._expression, tuple(_index(self._trace, item, span) for item in items), span)
+        )
 
     def __iter__(self) -> Any:
-        raise errors.wrong_call(self._trace.name, "a traced value cannot be looped over in Python: use `fold` in a `.fed` file")
+        raise errors.wrong_call(
+            self._trace.name, "a traced value cannot be looped over in Python: use `fold` in a `.fed` file"
+        )
 
     def __bool__(self) -> bool:
-        raise errors.wrong_call(self._trace.name, "a traced value has no truth in Python: use `fl.language.where` instead of `if`")
+        raise errors.wrong_call(
+            self._trace.name, "a traced value has no truth in Python: use `fl.language.where` instead of `if`"
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Traced:
         span = caller_span()
@@ -132,7 +138,8 @@ class Traced:
 def _operators() -> None:
     """Gives `Traced` the operators of the language."""
     table = {
-        "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "matmul": "@", "eq": "==", "ne": "!=",
+        "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%",
+        "matmul": "@", "eq": "==", "ne": "!=",
         "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "and", "or": "or",
     }  # fmt: skip
     for name, sign in table.items():
@@ -165,7 +172,9 @@ def call(trace: Trace, name: str, args: tuple[Any, ...], kwargs: Mapping[str, An
 
 def _arguments(trace: Trace, args: tuple[Any, ...], kwargs: Mapping[str, Any], span: Span) -> tuple[tree.Argument, ...]:
     plain = [tree.Argument(None, expression_of(trace, value, span), span) for value in args]
-    named = [tree.Argument(tree.Name(word, span), expression_of(trace, value, span), span) for word, value in kwargs.items()]
+    named = [
+        tree.Argument(tree.Name(word, span), expression_of(trace, value, span), span) for word, value in kwargs.items()
+    ]
     return (*plain, *named)
 
 
@@ -211,7 +220,9 @@ def declare(kind: str, function: Callable[..., Any], types: tuple[str, ...], nam
     """Traces a Python function to a `fed` or `fn` declaration."""
     parameters = list(inspect.signature(function).parameters)
     if len(parameters) != len(types):
-        raise errors.wrong_call(name, f"it has {len(parameters)} parameters ({', '.join(parameters)}), {len(types)} types were given")
+        raise errors.wrong_call(
+            name, f"it has {len(parameters)} parameters ({', '.join(parameters)}), {len(types)} types were given"
+        )
     span = line_span(function.__code__.co_filename, function.__code__.co_firstlineno)
     trace = Trace(name)
     declared = [_parameter(word, text, span) for word, text in zip(parameters, types, strict=True)]

@@ -22,17 +22,24 @@ from fedlang.types.dims import fresh_unknown
 from fedlang.types.dtypes import FLOATS
 from fedlang.types.types import PlacedType, RecordType, SequenceType, TensorType, TupleType, Type, prefix, print_type
 
+
 def encode(type: Type, value: Any, path: str) -> list[LeafValue]:
     """The leaves of a Python value, in the graph's order. Raises `DiagnosticError` where it is no value of the type."""
     match type:
         case PlacedType(_, _, inner):
             return encode(inner, value, path)
         case RecordType(fields):
-            return [leaf for name, kind, item in _fields(fields, value, path) for leaf in encode(kind, item, f"{path}.{name}")]
+            return [
+                leaf
+                for name, kind, item in _fields(fields, value, path)
+                for leaf in encode(kind, item, f"{path}.{name}")
+            ]
         case TupleType(items):
             if not isinstance(value, tuple | list) or len(value) != len(items):
                 raise errors.wrong_value(path, _kind(value), print_type(type))
-            return [leaf for k, (t, v) in enumerate(zip(items, value, strict=True)) for leaf in encode(t, v, f"{path}.{k}")]
+            return [
+                leaf for k, (t, v) in enumerate(zip(items, value, strict=True)) for leaf in encode(t, v, f"{path}.{k}")
+            ]
         case SequenceType(element):
             return encode_sequence(element, value, path)
         case TensorType():
@@ -76,7 +83,9 @@ def encode_tensor(type: TensorType, value: Any, path: str) -> LeafValue:
         raise errors.wrong_value(path, _kind(value), print_type(type))
     converted = _converted(array, type, path)
     wanted = type.shape
-    fits = len(wanted) == array.ndim and all(not isinstance(w, int) or w == n for w, n in zip(wanted, array.shape, strict=True))
+    fits = len(wanted) == array.ndim and all(
+        not isinstance(w, int) or w == n for w, n in zip(wanted, array.shape, strict=True)
+    )
     if not fits:
         raise errors.wrong_value(path, f"of shape [{', '.join(map(str, array.shape))}]", print_type(type))
     return converted
@@ -109,7 +118,9 @@ def _converted(array: Array, type: TensorType, path: str) -> Array:
         result = array.astype(wanted)
     if have == "int" and not np.array_equal(result.astype(np.float64) if want == "float" else result, array):
         raise errors.lossy(path, array if array.size < 5 else _kind(array), type.dtype)
-    if have == "float" and bool(np.any(np.isfinite(array.astype(np.float64)) & ~np.isfinite(result.astype(np.float64)))):
+    if have == "float" and bool(
+        np.any(np.isfinite(array.astype(np.float64)) & ~np.isfinite(result.astype(np.float64)))
+    ):
         raise errors.lossy(path, array if array.size < 5 else _kind(array), type.dtype)
     return result
 

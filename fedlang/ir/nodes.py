@@ -96,7 +96,8 @@ class Graph:
 
     `parameters` are the indices of the `parameter` nodes, in order; `results` the indices of the results; `effects`
     those of checks, prints and probes, which are never dropped. `spans` says where each node comes from, `names` what
-    each parameter is called: neither counts in comparisons.
+    each parameter is called: neither counts in comparisons. `hash` and `has_effects` (whether running it checks, prints
+    or probes anything, in the graphs inside it too) are worked out once, when it is made.
     """
 
     nodes: tuple[Node, ...]
@@ -106,17 +107,15 @@ class Graph:
     spans: tuple[Span | None, ...] = field(default=(), compare=False, repr=False)
     names: tuple[str, ...] = field(default=(), compare=False, repr=False)
     hash: int = field(default=0, compare=False, repr=False)
+    has_effects: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        inside = any(node.has_effects for node in self.nodes if node.attributes)
         object.__setattr__(self, "hash", hash((self.nodes, self.parameters, self.results, self.effects)))
+        object.__setattr__(self, "has_effects", bool(self.effects) or inside)
 
     def __hash__(self) -> int:
         return self.hash
-
-    @property
-    def has_effects(self) -> bool:
-        """Whether running the graph checks, prints or probes anything, in the graphs inside it too."""
-        return bool(self.effects) or any(node.has_effects for node in self.nodes if node.attributes)
 
     def result_types(self) -> tuple[LeafType, ...]:
         """The types of the results."""

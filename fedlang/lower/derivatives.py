@@ -1,7 +1,7 @@
 """Derivatives written in the prelude, as graphs: what `passes/differentiate.py` asks for each operation.
 
-A primitive's `derivative (dy) => …` is checked and lowered with the types of the node at hand, so it sees true sizes. Its
-names are the parameters, the sizes of the signature, and `result`.
+A primitive's `derivative (dy) => …` is checked and lowered with the types of the node at hand, so it sees true
+sizes. Its names are the parameters, the sizes of the signature, and `result`.
 """
 
 from __future__ import annotations

@@ -39,7 +39,9 @@ def lower_function(checker: Checker, symbol: Symbol) -> Lowered:
     assert signature is not None and isinstance(signature.type, FunctionType)
     if signature.parameters:
         raise DiagnosticError(errors.no_entry(symbol.name, "it has type parameters, which nothing here gives"))
-    parameters = tuple((p.name, kind.type) for p, kind in zip(checked.parameters, signature.type.parameters, strict=True))
+    parameters = tuple(
+        (p.name, kind.type) for p, kind in zip(checked.parameters, signature.type.parameters, strict=True)
+    )
     arguments = _inputs(lower, symbol.name, parameters)
     env = lower.environment(checked.solution, NO_TYPES)
     lower.bind_parameters(checked, NO_TYPES, arguments, env)
@@ -64,7 +66,9 @@ def lower_method(checker: Checker, symbol: Symbol, method: str) -> Lowered:
     if signature is None or not isinstance(checked.type, RecordType):
         raise DiagnosticError(errors.no_entry(symbol.name, "it is no process"))
     if signature.parameters:
-        raise DiagnosticError(errors.no_entry(symbol.name, "it has type parameters: give them in a process of your own"))
+        raise DiagnosticError(
+            errors.no_entry(symbol.name, "it has type parameters: give them in a process of your own")
+        )
     lower = Lowerer(checker, lower_primitive)
     settings = tuple((bound.name, bound.type) for bound in checked.parameters)
     given = _inputs(lower, symbol.name, settings)

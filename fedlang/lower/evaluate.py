@@ -1,7 +1,9 @@
 """Evaluates typed expressions into a graph.
 
-The one evaluator serves both levels: in a `fed` body each operation is a node at the place of its inputs, in local code a node of
-no place. Functions are values here and calling one evaluates its body, so the graph that comes out is first-order. Types are
+The one evaluator serves both levels: in a `fed` body each operation is a node at the place of its inputs, in local
+code a node of
+no place. Functions are values here and calling one evaluates its body, so the graph that comes out is first-order.
+Types are
 concrete: `Env.types` says what every type parameter stands for.
 """
 
@@ -35,7 +37,6 @@ from fedlang.lower.values import (
     reordered,
 )
 from fedlang.names.world import Symbol
-from fedlang.source import Span
 from fedlang.syntax import tree
 from fedlang.types import dims
 from fedlang.types.dims import Atom, Named, Quotient, Size, fresh_named, subtract
@@ -288,14 +289,21 @@ class Lowerer:
         for leaf in leaves_of(value):
             kind = leaf.type
             assert isinstance(kind, Tensor), "a condition is a tensor"
-            one = self.emit("reduce_all", (leaf,), Tensor("bool"), axes=tuple(range(len(kind.shape)))) if kind.shape else leaf
+            one = (
+                self.emit("reduce_all", (leaf,), Tensor("bool"), axes=tuple(range(len(kind.shape))))
+                if kind.shape
+                else leaf
+            )
             result = one if result is None else self.emit("logical_and", (result, one), Tensor("bool"))
         return result if result is not None else self.constant(True, "bool")
 
     # ---- calls ----
 
     def instance(self, instance: Substitution, env: Env) -> Substitution:
-        """Type arguments with nothing of the caller's left in them; what stays unknown is left for the arguments to tell."""
+        """Type arguments with nothing of the caller's left in them;
+
+        what stays unknown is left for the arguments to tell.
+        """
         types: dict[TypeVariable | Meta, Type | str] = {}
         for variable, found in instance.types.items():
             types[variable] = found if isinstance(found, str) else name_unknowns_not(substitute(found, env.types))
@@ -321,7 +329,11 @@ class Lowerer:
         return result
 
     def apply(
-        self, function: Value, arguments: tuple[Value | None, ...], spread: tuple[bool, ...] = (), result: Type | None = None
+        self,
+        function: Value,
+        arguments: tuple[Value | None, ...],
+        spread: tuple[bool, ...] = (),
+        result: Type | None = None,
     ) -> Value:
         """The value of a call."""
         match function:
@@ -334,7 +346,9 @@ class Lowerer:
         raise AssertionError("only functions are called")
 
     def _apply_closure(self, closure: Closure, arguments: tuple[Value | None, ...]) -> Value:
-        types = Substitution(dict(closure.env.types.types), dict(closure.env.types.packs), dict(closure.env.types.sizes))
+        types = Substitution(
+            dict(closure.env.types.types), dict(closure.env.types.packs), dict(closure.env.types.sizes)
+        )
         names = dict(closure.env.names)
         env = Env(names, types)
         for parameter, argument in zip(closure.parameters, arguments, strict=True):
@@ -505,7 +519,7 @@ class Lowerer:
                 results = [level.own(leaf) for leaf in leaves_of(value)]
             captured = list(level.captured)
             graphs.append((level, value, results))
-        first, second = graphs
+        first = graphs[0]
         for leaf in captured:
             first[0].own(leaf)
         then, otherwise = (level.builder.finish(tuple(results)) for level, _, results in graphs)
@@ -552,7 +566,14 @@ class Lowerer:
         return self._fold_node(level, graph, carry, items, start, outputs, out_leaves)
 
     def _fold_node(
-        self, level: Level, graph: Graph, carry: list[Leaf], items: list[Leaf], start: Value, outputs: Value, outs: list[Leaf]
+        self,
+        level: Level,
+        graph: Graph,
+        carry: list[Leaf],
+        items: list[Leaf],
+        start: Value,
+        outputs: Value,
+        outs: list[Leaf],
     ) -> Value:
         own = len(carry) + len(items)
         captured = len(level.captured)
@@ -589,4 +610,3 @@ def length_of(type: LeafType) -> Size:
 def name_unknowns_not(type: Type) -> Type:
     """A type argument as it is; a place around it is taken off."""
     return type.type if isinstance(type, PlacedType) and not isinstance(type.type, FunctionType) else type
-

@@ -41,7 +41,10 @@ def place_name(type: PlacedType) -> str:
 
 
 def make_value(type: Type, make: Callable[[LeafSlot], Leaf], path: str = "", place: str = "") -> Value:
-    """A value of the type, its leaves made in the order of the graph. Each `?` gets a name; so does the length of a sequence."""
+    """A value of the type, its leaves made in the order of the graph.
+
+    Each `?` gets a name; so does the length of a sequence.
+    """
     match type:
         case PlacedType(_, _, inner):
             return make_value(inner, make, path, place_name(type))
@@ -53,7 +56,10 @@ def make_value(type: Type, make: Callable[[LeafSlot], Leaf], path: str = "", pla
             length = fresh_named("length")
             named = name_unknowns(element)
             return make_value(
-                named, lambda slot: make(LeafSlot(slot.path, Sequence(_tensor(slot.type), length), slot.place)), path, place
+                named,
+                lambda slot: make(LeafSlot(slot.path, Sequence(_tensor(slot.type), length), slot.place)),
+                path,
+                place,
             )
         case TensorType():
             return make(LeafSlot(path, tensor_of(name_unknowns(type)), place))
@@ -124,7 +130,10 @@ def _match_shape(
         item = shape[at]
         if isinstance(item, PackItem) and isinstance(item.pack, TypeVariable) and len(actual) >= at + after:
             packs[item.pack] = actual[at : len(actual) - after]
-        pairs = [*zip(shape[:at], actual, strict=False), *zip(reversed(shape[at + 1 :]), reversed(actual), strict=False)]
+        pairs = [
+            *zip(shape[:at], actual, strict=False),
+            *zip(reversed(shape[at + 1 :]), reversed(actual), strict=False),
+        ]
     else:
         pairs = list(zip(shape, actual, strict=False))
     for wanted, size in pairs:

@@ -123,7 +123,9 @@ def elementwise_leaf(use: Use, operands: tuple[Leaf, ...]) -> Leaf:
     shared = [leaf for leaf, f, s in zip(operands, fixed, spread, strict=True) if not f and not s]
     dtype = _tensor(shared[0]).dtype if shared else ""
     met = [
-        use.lower.emit("cast", (leaf,), Tensor(dtype, _tensor(leaf).shape)) if s and _tensor(leaf).dtype != dtype else leaf
+        use.lower.emit("cast", (leaf,), Tensor(dtype, _tensor(leaf).shape))
+        if s and _tensor(leaf).dtype != dtype
+        else leaf
         for leaf, s in zip(operands, spread, strict=True)
     ]
     shape: tuple[Size, ...] = ()
@@ -246,7 +248,9 @@ def reshape(lower: Lowerer, leaf: Leaf, shape: tuple[Size, ...]) -> Leaf:
     if kind.shape == shape:
         return leaf
     if can_differ(product(kind.shape), product(shape)):
-        raise DiagnosticError(errors.shapes_differ(lower.level.builder.span, print_shape(kind.shape), print_shape(shape)))
+        raise DiagnosticError(
+            errors.shapes_differ(lower.level.builder.span, print_shape(kind.shape), print_shape(shape))
+        )
     return lower.emit("reshape", (leaf,), Tensor(kind.dtype, shape))
 
 
@@ -431,7 +435,9 @@ def _uniform(use: Use) -> Value:
 
 
 def _random_key(use: Use) -> Value:
-    return use.lower.emit("random_at", (use.lower.emit("constant", (), Tensor("Key"), value=(0, 0)), use.leaf(0)), Tensor("Key"))
+    return use.lower.emit(
+        "random_at", (use.lower.emit("constant", (), Tensor("Key"), value=(0, 0)), use.leaf(0)), Tensor("Key")
+    )
 
 
 def _permutation(use: Use) -> Value:

@@ -1,6 +1,7 @@
 """What expressions are while lowering: leaves of a graph, put together as records and tuples, and functions.
 
-A sequence of records is a record of sequences. Functions exist only here: calling one evaluates its body, so none is left
+A sequence of records is a record of sequences. Functions exist only here: calling one evaluates its body, so none
+is left
 in the graph.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from fedlang.check.typed import BlockOf, BindName
+from fedlang.check.typed import BindName, BlockOf
 from fedlang.ir.graph import Builder, Graph, LeafType, Node
 from fedlang.names.world import Symbol
 from fedlang.source import Span
@@ -17,7 +18,10 @@ from fedlang.types.substitute import Substitution
 
 
 class Level:
-    """A graph being built. What an inner graph uses of an outer one becomes a parameter of the inner, `captured` in order."""
+    """A graph being built.
+
+    What an inner graph uses of an outer one becomes a parameter of the inner, `captured` in order.
+    """
 
     def __init__(self, parent: Level | None = None) -> None:
         self.builder = Builder()

@@ -14,13 +14,27 @@ def _offer(word: str | None) -> str:
 def unknown_name(span: Span, name: str, near: str | None) -> Diagnostic:
     """A value that nothing declares."""
     edit = Edit(span, near) if near else None
-    return Diagnostic("FED0201", f"unknown name `{name}`", (Label(span, "nothing of this name is in scope"),), (), _offer(near), edit=edit)
+    return Diagnostic(
+        "FED0201",
+        f"unknown name `{name}`",
+        (Label(span, "nothing of this name is in scope"),),
+        (),
+        _offer(near),
+        edit=edit,
+    )
 
 
 def unknown_type(span: Span, name: str, near: str | None) -> Diagnostic:
     """A type that nothing declares."""
     edit = Edit(span, near) if near else None
-    return Diagnostic("FED0202", f"unknown type `{name}`", (Label(span, "no type of this name is in scope"),), (), _offer(near), edit=edit)
+    return Diagnostic(
+        "FED0202",
+        f"unknown type `{name}`",
+        (Label(span, "no type of this name is in scope"),),
+        (),
+        _offer(near),
+        edit=edit,
+    )
 
 
 def declared_twice(name: Name, first: Span | None) -> Diagnostic:
@@ -43,14 +57,24 @@ def unknown_module(span: Span, module: str, near: str | None) -> Diagnostic:
 
 def not_in_module(name: Name, module: str, near: str | None) -> Diagnostic:
     """An import of a name that its module does not declare."""
-    return Diagnostic("FED0206", f"module `{module}` does not declare `{name.text}`", (Label(name.span),), (), _offer(near))
+    return Diagnostic(
+        "FED0206", f"module `{module}` does not declare `{name.text}`", (Label(name.span),), (), _offer(near)
+    )
 
 
 def name_twice(name: Name, what: str) -> Diagnostic:
     """The same name twice in one list."""
-    return Diagnostic("FED0207", f"{what} `{name.text}` appears twice", (Label(name.span, "here again"),), (), "give each its own name")
+    return Diagnostic(
+        "FED0207",
+        f"{what} `{name.text}` appears twice",
+        (Label(name.span, "here again"),),
+        (),
+        "give each its own name",
+    )
 
 
 def module_as_value(span: Span, name: str) -> Diagnostic:
     """A module where a value is wanted."""
-    return Diagnostic("FED0208", f"`{name}` is a module, not a value", (Label(span),), (), f"write `{name}.` and a name it declares")
+    return Diagnostic(
+        "FED0208", f"`{name}` is a module, not a value", (Label(span),), (), f"write `{name}.` and a name it declares"
+    )

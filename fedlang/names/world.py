@@ -31,9 +31,7 @@ from fedlang.syntax.tree import (
 from fedlang.types.dtypes import DTYPES
 
 FORMS = ("value_and_grad", "grad", "federated_map", "federated_zip")
-NamedDeclaration = (
-    TypeDeclaration | FunctionDeclaration | ExternDeclaration | PrimitiveDeclaration | ProcessDeclaration
-)
+NamedDeclaration = TypeDeclaration | FunctionDeclaration | ExternDeclaration | PrimitiveDeclaration | ProcessDeclaration
 
 
 class Symbol(Frozen):
@@ -109,7 +107,9 @@ class World:
             return
         key = (space_of(declaration), declaration.name.text)
         name = declaration.name
-        if name.text in DTYPES or name.text.startswith("federated_") and not isinstance(declaration, PrimitiveDeclaration):
+        if name.text in DTYPES or (
+            name.text.startswith("federated_") and not isinstance(declaration, PrimitiveDeclaration)
+        ):
             self.diagnostics.append(errors.reserved(name))
         if key in scope.spans:
             self.diagnostics.append(errors.declared_twice(name, scope.spans[key]))

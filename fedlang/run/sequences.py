@@ -1,7 +1,8 @@
 """How a sequence leaf is held at run time: examples once, elements as ranges of rows.
 
 A sequence of `float32[784]` with 60 elements is `Rows(array[60, 784])`. A sequence of `float32[?, 784]` (batches) is
-`Rows(array[total, 784], splits)`: element `t` is `rows[splits[t]:splits[t + 1]]`. Leaves of one record that share their `?` share
+`Rows(array[total, 784], splits)`: element `t` is `rows[splits[t]:splits[t + 1]]`. Leaves of one record that share
+their `?` share
 equal splits. Elements that are unequal in any other way are kept one by one, as `Elements`.
 """
 
@@ -18,7 +19,10 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Elements that lie one behind the other in one array. `splits` (int64, one more than elements) is None when every element is a row."""
+    """Elements that lie one behind the other in one array.
+
+    `splits` (int64, one more than elements) is None when every element is a row.
+    """
 
     rows: Array
     splits: NDArray[np.int64] | None = None

@@ -32,7 +32,9 @@ def is_known(shape: Shape) -> bool:
 def apply_shape_function(name: str, arguments: tuple[Argument, ...]) -> Shape:
     """The resulting shape, or a shape of one `ShapeFunction` where the arguments are not known well enough."""
     shapes = [argument for argument in arguments if isinstance(argument, tuple)]
-    if all(is_known(shape) for shape in shapes) and all(isinstance(a, int | tuple) or name != "drop" for a in arguments):
+    if all(is_known(shape) for shape in shapes) and all(
+        isinstance(a, int | tuple) or name != "drop" for a in arguments
+    ):
         return _FUNCTIONS[name](*arguments)
     if name == "join" and len(shapes) == 2:
         return _join_partly(shapes[0], shapes[1], arguments)
@@ -103,5 +105,11 @@ def _join_size(m: Size | PackItem, n: Size | PackItem) -> Size | PackItem:
     return n if isinstance(n, int) else m
 
 
-_FUNCTIONS: dict[str, Callable[..., Shape]] = {"drop": _drop, "insert": _insert, "permute": _permute, "join": _join, "replace": _replace}
+_FUNCTIONS: dict[str, Callable[..., Shape]] = {
+    "drop": _drop,
+    "insert": _insert,
+    "permute": _permute,
+    "join": _join,
+    "replace": _replace,
+}
 SHAPE_FUNCTIONS = tuple(_FUNCTIONS)

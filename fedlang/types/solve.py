@@ -1,6 +1,7 @@
 """Finding types: what must equal what, solved as it comes.
 
-`assign(actual, expected)` asks whether a value of one type may stand where another is wanted, and binds what is still to be
+`assign(actual, expected)` asks whether a value of one type may stand where another is wanted, and binds what is
+still to be
 found so that it may. It answers None, or a `Mismatch` that says where the two types part. The rules beyond equality:
 
 - what has no place is at every place; `T@CLIENTS` may stand for `<T>@CLIENTS`;
@@ -13,7 +14,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fedlang.frozen import Frozen
-from fedlang.types.dims import Atom, Dim, Named, Size, Solvable, Unknown, atoms_of, can_differ, fresh_named, multiply, of_atom
+from fedlang.types.dims import (
+    Atom,
+    Dim,
+    Named,
+    Size,
+    Solvable,
+    Unknown,
+    atoms_of,
+    can_differ,
+    fresh_named,
+    multiply,
+    of_atom,
+)
 from fedlang.types.dims import subtract as subtract_sizes
 from fedlang.types.dtypes import BOUNDS
 from fedlang.types.substitute import Substitution, substitute, substitute_dtype, substitute_shape, substitute_size
@@ -94,7 +107,9 @@ class Solver:
             for _, deep in leaves(inner):
                 dtype = deep.dtype if isinstance(deep, TensorType) else None
                 if isinstance(dtype, Meta):
-                    default = next((LITERALS[b] for b in ("float literal", "integer literal") if b in self.bounds_of(dtype)), "")
+                    default = next(
+                        (LITERALS[b] for b in ("float literal", "integer literal") if b in self.bounds_of(dtype)), ""
+                    )
                     if default:
                         self.types[dtype] = default
 
@@ -153,7 +168,9 @@ class Solver:
                 spread = RecordType(tuple((name, placed(place, each, item)) for name, item in fields))
                 return self._assign_record(spread, expected, path)
             case PlacedType(place, each, TupleType(items)), TupleType(wanted):
-                return self._assign_all(tuple(placed(place, each, item) for item in items), wanted, actual, expected, path)
+                return self._assign_all(
+                    tuple(placed(place, each, item) for item in items), wanted, actual, expected, path
+                )
             case TensorType(), TensorType():
                 return self._assign_tensor(actual, expected, path)
             case _, Prefixed(shape, of):
@@ -204,7 +221,9 @@ class Solver:
         have, want = dict(actual.fields), dict(expected.fields)
         missing, extra = [name for name in want if name not in have], [name for name in have if name not in want]
         if missing or extra:
-            parts = [f"field `{name}` is missing" for name in missing] + [f"field `{name}` is not expected" for name in extra]
+            parts = [f"field `{name}` is missing" for name in missing] + [
+                f"field `{name}` is not expected" for name in extra
+            ]
             return self._mismatch(actual, expected, path, "; ".join(parts))
         found = (self._assign(have[name], want[name], f"{path}.{name}") for name in want)
         return next((mismatch for mismatch in found if mismatch), None)
@@ -248,7 +267,9 @@ class Solver:
             return self._mismatch(actual, expected, path)
         stripped = self._strip(type, count)
         if stripped is None:
-            return self._mismatch(actual, expected, path, f"it needs {count} more axes in front" if is_data(type) else "")
+            return self._mismatch(
+                actual, expected, path, f"it needs {count} more axes in front" if is_data(type) else ""
+            )
         fronts, rest = stripped
         for front in fronts:
             reason = self._assign_shape(front, shape)
@@ -262,7 +283,9 @@ class Solver:
             case TensorType(dtype, shape) | Prefixed(shape, dtype):
                 if len(shape) < count or any(isinstance(item, PackItem) for item in shape[:count]):
                     return None
-                rest = prefix(shape[count:], dtype) if isinstance(type, Prefixed) and not isinstance(dtype, str) else None
+                rest = (
+                    prefix(shape[count:], dtype) if isinstance(type, Prefixed) and not isinstance(dtype, str) else None
+                )
                 return [shape[:count]], rest or TensorType(dtype, shape[count:])
             case TupleType(items):
                 parts = [self._strip(item, count) for item in items]

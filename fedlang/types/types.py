@@ -3,7 +3,8 @@
 Build tensors, records, tuples and placed types with the lower-case functions at the end: they keep types in normal
 form, so that equal types are equal values. Two rules make the form:
 
-- brackets go to the leaves: `{x: float32, y: int32}[n]` is `{x: float32[n], y: int32[n]}`; only a variable keeps them (`Prefixed`);
+- brackets go to the leaves: `{x: float32, y: int32}[n]` is `{x: float32[n], y: int32[n]}`; only a variable keeps
+  them (`Prefixed`);
 - places go up: a record whose data all lie at one place is a placed record; one with several places is a bundle.
 """
 
@@ -21,7 +22,10 @@ _fresh = count(1)
 
 
 class TypeVariable(Frozen):
-    """A type parameter inside its declaration. `kind`: "data", "placed" (also bundles), "dtype", "pack" (any number of sizes)."""
+    """A type parameter inside its declaration.
+
+    `kind`: "data", "placed" (also bundles), "dtype", "pack" (any number of sizes).
+    """
 
     name: str
     id: int
@@ -30,7 +34,10 @@ class TypeVariable(Frozen):
 
 
 class Meta(Frozen):
-    """A type the checker is looking for; kinds as above. `bound` "integer literal" and "float literal" stand for untyped literals."""
+    """A type the checker is looking for;
+
+    kinds as above. `bound` "integer literal" and "float literal" stand for untyped literals.
+    """
 
     id: int
     kind: str
@@ -121,7 +128,8 @@ class ErrorType(Frozen):
 
 
 Type: TypeAlias = (
-    "TensorType | TypeVariable | Meta | Prefixed | TupleType | RecordType | SequenceType | FunctionType | PlacedType | ErrorType"
+    "TensorType | TypeVariable | Meta | Prefixed | TupleType | RecordType"
+    " | SequenceType | FunctionType | PlacedType | ErrorType"
 )
 
 UNIT = TupleType(())
@@ -147,7 +155,10 @@ def fresh_meta(kind: str, bound: str = "") -> Meta:
 
 
 def prefix(shape: Shape, type: Type) -> Type | None:
-    """`type[shape]`: the sizes put before the shape of each leaf; None where the type has no leaves (functions, sequences)."""
+    """`type[shape]`:
+
+    the sizes put before the shape of each leaf; None where the type has no leaves (functions, sequences).
+    """
     if not shape:
         return type
     match type:

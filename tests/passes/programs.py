@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from executors.reference.plan import evaluate_graph
-from fedlang.ir.graph import Attribute, Builder, Graph, LeafType, Node, Tensor
+from fedlang.ir.graph import Builder, Graph, LeafType, Node, Tensor
 from fedlang.ir.verify import verify_graph
 from fedlang.types.dims import Size
 
@@ -23,7 +23,7 @@ def real(*shape: Size) -> Tensor:
 class Write(Builder):
     """A builder whose elementwise operations know their types."""
 
-    def op(self, name: str, *inputs: int, type: LeafType | None = None, **attributes: Attribute) -> int:
+    def op(self, name: str, *inputs: int, type: LeafType | None = None, **attributes: Any) -> int:
         """An operation; its type is that of its last input where none is given."""
         return self.add(name, inputs, type or self.nodes[inputs[-1]].leaf, **attributes)
 

@@ -1,0 +1,315 @@
+"""Values while batching: what a node of the local graph has become in the graph for all clients, and the masks
+between them.
+
+`Batching` holds the graph being made and what is known of sizes. A size that may differ from client to client is
+ragged: in the new graph its axis is as long as the longest client's (`padded`), and an int32[C] node says how much of
+it is each client's (`lengths`). Values stand left-aligned; what lies behind a client's length is padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from fedlang.ir.graph import Attribute, Builder, Graph, Node, Sequence, Tensor
+from fedlang.source import Span
+from fedlang.types.dims import (
+    Atom,
+    Dim,
+    Quotient,
+    Size,
+    atoms_of,
+    fresh_named,
+    multiply,
+    of_atom,
+    substitute,
+)
+from fedlang.types.dtypes import FLOATS, integer_range
+
+INT = "int32"
+
+
+class NotBatchable(Exception):
+    """A graph that cannot run for all clients at once: why, at which node, and where that is in the text."""
+
+    def __init__(self, reason: str, node: Node | None = None, span: Span | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.node = node
+        self.span = span
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A node of the new graph. `batched`: whether it has the axis of clients, in front. `pad`: what its padding holds.
+
+    "none"   it has no ragged axis
+    "zero"   zeros
+    "dirty"  anything, NaN too
+    """
+
+    id: int
+    batched: bool
+    pad: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A sequence that differs from client to client: numbers of rows in a store that all share.
+
+    `rows` is int32 [L, C], or [L, C, B] where an element is a range of rows (then `counts`, [L, C], says how many of
+    the B are its own); number 0 is the zero row, so padding costs no mask. `length` is int32 [C]. Time comes first: a
+    fold takes slices of it.
+    """
+
+    store: int
+    rows: int
+    length: int
+    counts: int | None
+    type: Sequence
+    steps: Size
+    width: Size
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A graph applied to the elements of sequences, one at a time, where they are read."""
+
+    body: Graph
+    captured: tuple[Known, ...]
+    sequences: tuple[Known, ...]
+    type: Sequence
+
+
+Known = Value | Items | Mapped
+
+
+@dataclass(slots=True)
+class Batching:
+    """The graph being made, and what holds in it. `live`: bool [C], the clients that take part here; None for all."""
+
+    builder: Builder
+    clients: Dim
+    lengths: dict[Atom, int] = field(default_factory=dict)
+    padded: dict[Atom, Size] = field(default_factory=dict)
+    live: int | None = None
+    span: Span | None = None
+
+    # Nodes
+
+    def add(self, op: str, inputs: tuple[int, ...], type: Tensor, **attributes: Attribute) -> int:
+        """A node of the new graph."""
+        return self.builder.add(op, inputs, type, **attributes)
+
+    def tensor(self, node: int) -> Tensor:
+        """The type of a node of the new graph."""
+        return self.builder.nodes[node].tensor
+
+    def elementwise(self, op: str, *inputs: int, dtype: str = "") -> int:
+        """An elementwise node; `dtype` is the result's where it is not the first input's."""
+        first = self.tensor(inputs[0])
+        return self.add(op, inputs, Tensor(dtype or first.dtype, first.shape))
+
+    def constant(self, value: bool | int | float, dtype: str, shape: tuple[Size, ...] = ()) -> int:
+        """A number, repeated to the shape."""
+        scalar = self.add("constant", (), Tensor(dtype), value=value)
+        return self.spread(scalar, shape, ())
+
+    def spread(self, node: int, shape: tuple[Size, ...], axes: tuple[int, ...]) -> int:
+        """The node broadcast to the shape."""
+        type = self.tensor(node)
+        if type.shape == shape:
+            return node
+        return self.add("broadcast", (node,), Tensor(type.dtype, shape), axes=axes)
+
+    def reshape(self, node: int, shape: tuple[Size, ...]) -> int:
+        """The node in another shape."""
+        type = self.tensor(node)
+        return node if type.shape == shape else self.add("reshape", (node,), Tensor(type.dtype, shape))
+
+    def transpose(self, node: int, order: tuple[int, ...]) -> int:
+        """The node with its axes in another order."""
+        type = self.tensor(node)
+        if order == tuple(range(len(order))):
+            return node
+        shape = tuple(type.shape[axis] for axis in order)
+        return self.add("transpose", (node,), Tensor(type.dtype, shape), permutation=order)
+
+    def swap(self, node: int) -> int:
+        """The node with its first two axes exchanged: clients first to time first, and back."""
+        return self.transpose(node, (1, 0, *range(2, len(self.tensor(node).shape))))
+
+    def iota(self, shape: tuple[Size, ...], axis: int) -> int:
+        """0, 1, 2 … along an axis."""
+        return self.add("iota", (), Tensor(INT, shape), axis=axis)
+
+    def size(self, size: Size) -> int:
+        """A size of the new graph as a number."""
+        return self.constant(size, INT) if isinstance(size, int) else self.add("size", (), Tensor(INT), dimension=size)
+
+    def counted(self, number: int) -> tuple[Size, int]:
+        """A size whose value is computed, and 0, 1, 2 … of that size. Where the numbers are not used, the size has no
+        value."""
+        known = self.known_number(number)
+        if known is not None:
+            return known, self.iota((known,), 0)
+        length = fresh_named("length")
+        sequence = self.builder.add("count_to", (number,), Sequence(Tensor(INT), length))
+        return length, self.add("stack", (sequence,), Tensor(INT, (length,)))
+
+    def known_number(self, node: int) -> Size | None:
+        """The size that an int32 scalar is, where that can be said."""
+        made = self.builder.nodes[node]
+        if made.op == "constant":
+            value = made.attribute("value")
+            return value if isinstance(value, int) and value >= 0 else None
+        dimension = made.attribute("dimension") if made.op == "size" else None
+        return dimension if isinstance(dimension, Dim) else None
+
+    # Sizes
+
+    def is_ragged(self, size: Size) -> bool:
+        """Whether a size may differ from client to client."""
+        return any(atom in self.lengths for atom in atoms_of(size))
+
+    def ragged_axes(self, shape: tuple[Size, ...]) -> tuple[int, ...]:
+        """The axes of a local shape whose sizes may differ."""
+        return tuple(axis for axis, size in enumerate(shape) if self.is_ragged(size))
+
+    def pad_size(self, size: Size) -> Size:
+        """The size of an axis in the new graph: at least every client's. It must grow with its parts."""
+        if not self.is_ragged(size):
+            return size
+        if not self._grows(size):
+            raise NotBatchable(f"the size {size} shrinks as its parts grow")
+        return substitute(size, lambda atom: self.padded.get(atom))
+
+    def _grows(self, size: Size) -> bool:
+        if isinstance(size, int):
+            return True
+        for atoms, number in size.terms:
+            ragged = [atom for atom in atoms if self.is_ragged(of_atom(atom))]
+            quotients = [atom for atom in ragged if isinstance(atom, Quotient)]
+            if (ragged and number < 0) or any(
+                self.is_ragged(q.divisor) or not self._grows(q.dividend) for q in quotients
+            ):
+                return False
+        return True
+
+    def pad_shape(self, shape: tuple[Size, ...]) -> tuple[Size, ...]:
+        """A local shape in the new graph, without the axis of clients."""
+        return tuple(self.pad_size(size) for size in shape)
+
+    def full(self, shape: tuple[Size, ...]) -> tuple[Size, ...]:
+        """A local shape in the new graph, the axis of clients in front."""
+        return (self.clients, *self.pad_shape(shape))
+
+    def length_of(self, size: Size) -> int:
+        """int32 [C]: a size at each client."""
+        if not self.is_ragged(size):
+            return self.spread(self.size(size), (self.clients,), ())
+        if isinstance(size, Dim) and size.atom in self.lengths:
+            return self.lengths[size.atom]
+        assert isinstance(size, Dim)
+        total = -1
+        for atoms, number in size.terms:
+            term = self.constant(number, INT, (self.clients,))
+            for atom in atoms:
+                term = self.elementwise("multiply", term, self._length_of_atom(atom))
+            total = term if total < 0 else self.elementwise("add", total, term)
+        return total
+
+    def _length_of_atom(self, atom: Atom) -> int:
+        if atom in self.lengths:
+            return self.lengths[atom]
+        if not isinstance(atom, Quotient) or not self.is_ragged(of_atom(atom)):
+            return self.length_of(of_atom(atom))
+        dividend, divisor = self.length_of(atom.dividend), self.length_of(atom.divisor)
+        if atom.kind == "ceil":
+            less_one = self.elementwise("subtract", divisor, self.constant(1, INT, (self.clients,)))
+            dividend = self.elementwise("add", dividend, less_one)
+        return self.elementwise("floor_divide", dividend, divisor)
+
+    def bind(self, size: Size, length: int, padded: Size) -> None:
+        """Learns of a ragged size that is one name; what is known already is left."""
+        atom = size.atom if isinstance(size, Dim) else None
+        if atom is not None and not isinstance(atom, Quotient) and atom not in self.lengths:
+            self.lengths[atom] = length
+            self.padded[atom] = padded
+
+    # Values
+
+    def pad_of(self, shape: tuple[Size, ...], pad: str = "dirty") -> str:
+        """The state of padding of a value of this local shape."""
+        return pad if self.ragged_axes(shape) else "none"
+
+    def up(self, value: Value) -> int:
+        """The value with the axis of clients."""
+        if value.batched:
+            return value.id
+        shape = self.tensor(value.id).shape
+        return self.spread(value.id, (self.clients, *shape), tuple(range(1, len(shape) + 1)))
+
+    def mask(self, shape: tuple[Size, ...], axes: tuple[int, ...]) -> int:
+        """bool [C, …]: what lies inside the clients' lengths along these axes of a local shape."""
+        full, found = self.full(shape), -1
+        for axis in axes:
+            place = self.iota(full, axis + 1)
+            inside = self.elementwise("less", place, self.spread(self.length_of(shape[axis]), full, (0,)), dtype="bool")
+            found = inside if found < 0 else self.elementwise("logical_and", found, inside)
+        return found
+
+    def clean(self, value: Value, shape: tuple[Size, ...], fill: bool | int | float = 0) -> Value:
+        """The value with `fill` in its padding, chosen and never multiplied: padding may be NaN."""
+        axes = self.ragged_axes(shape)
+        if not axes or (value.pad == "zero" and fill == 0):
+            return value
+        full = self.full(shape)
+        dtype = self.tensor(value.id).dtype
+        other = self.constant(_number(fill, dtype), dtype, full)
+        chosen = self.elementwise("select", self.mask(shape, axes), self.up(value), other, dtype=dtype)
+        return Value(chosen, True, "zero" if fill == 0 else "dirty")
+
+    @contextmanager
+    def only(self, clients: int) -> Iterator[None]:
+        """Where only some clients take part: what is checked inside is checked for them."""
+        before = self.live
+        self.live = clients if before is None else self.elementwise("logical_and", before, clients)
+        try:
+            yield
+        finally:
+            self.live = before
+
+    def inner(self, builder: Builder) -> Batching:
+        """What holds in the body of a loop, before its parameters are there: nothing but the clients."""
+        return Batching(builder, self.clients, span=self.span)
+
+
+def _number(fill: bool | int | float, dtype: str) -> bool | int | float:
+    if dtype == "bool":
+        return bool(fill)
+    return float(fill) if dtype in FLOATS else int(fill)
+
+
+def least(dtype: str) -> bool | int | float:
+    """The least number of a dtype."""
+    return float("-inf") if dtype in FLOATS else False if dtype == "bool" else integer_range(dtype)[0]
+
+
+def greatest(dtype: str) -> bool | int | float:
+    """The greatest number of a dtype."""
+    return float("inf") if dtype in FLOATS else True if dtype == "bool" else integer_range(dtype)[1]
+
+
+def retyped(items: Items, type: Sequence) -> Items:
+    """The same elements under another type."""
+    return replace(items, type=type)
+
+
+def product(sizes: tuple[Size, ...]) -> Size:
+    """The product of sizes."""
+    total: Size = 1
+    for size in sizes:
+        total = multiply(total, size)
+    return total

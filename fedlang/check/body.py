@@ -32,6 +32,7 @@ from fedlang.types.types import (
     Type,
     TypeVariable,
     fresh_meta,
+    gathered,
     has_function,
     is_data,
     is_variable,
@@ -208,6 +209,7 @@ class Body:
         type = self.solver.resolve(type)
         if self.region is None:
             return type
+        type = gathered(type)
         if isinstance(type, FunctionType) and type.capture is not None:
             self.region.uses.append((span, PlacedType(*type.capture, TupleType(()))))
             return FunctionType(type.parameters, type.result)

@@ -32,6 +32,7 @@ from fedlang.types.types import (
     Type,
     TypeVariable,
     fresh_meta,
+    gathered,
     prefix,
     print_type,
     tuple_of,
@@ -252,6 +253,7 @@ def _arguments(
 
 def _lift(body: Body, type: Type, span: Span, uses: list[tuple[Span, Type]]) -> Type:
     """An argument of local work in a `fed` body, without its place."""
+    type = gathered(type)
     if isinstance(type, PlacedType):
         uses.append((span, type))
         return type.type

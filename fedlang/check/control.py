@@ -40,6 +40,7 @@ from fedlang.types.types import (
     TupleType,
     Type,
     fresh_meta,
+    gathered,
     has_function,
     is_data,
     leaves,
@@ -249,7 +250,7 @@ def infer_loop(body: Body, written: tree.Loop, expected: Type | None) -> Typed:
     over = body.infer(written.over)
     hint = expected if written.kind != "scan" else None
     start = body.infer(written.start, hint)
-    uses: list[tuple[Span, Type]] = [(over.span, body.resolved(over)), (start.span, body.resolved(start))]
+    uses: list[tuple[Span, Type]] = [(e.span, gathered(body.resolved(e))) for e in (over, start)]
     over_type, carry = (unplaced(type) for _, type in uses)
     if has_function(carry):
         body.report(errors.function_as_data(start.span, "the state of a loop"))

@@ -29,6 +29,7 @@ from fedlang.types.types import (
     TupleType,
     Type,
     TypeVariable,
+    gathered,
     print_type,
 )
 
@@ -69,7 +70,7 @@ def strip_arguments(body: Body, arguments: tuple[Typed, ...]) -> tuple[list[Type
     types: list[Type] = []
     uses: list[tuple[Span, Type]] = []
     for argument in arguments:
-        type = body.resolved(argument)
+        type = gathered(body.resolved(argument))
         if isinstance(type, PlacedType):
             uses.append((argument.span, type))
             type = type.type

@@ -47,6 +47,7 @@ from fedlang.types.types import (
     Type,
     TypeVariable,
     fresh_meta,
+    gathered,
     is_data,
     leaves,
     placed,
@@ -164,6 +165,8 @@ class Solver:
                 return self._assign_placed(actual, expected, path)
             case _, PlacedType() if is_data(actual):
                 return self._assign(actual, expected.type, path)
+            case ((RecordType() | TupleType()), PlacedType()) if gathered(actual) is not actual:
+                return self._assign(gathered(actual), expected, path)
             case PlacedType(place, each, RecordType(fields)), RecordType():
                 spread = RecordType(tuple((name, placed(place, each, item)) for name, item in fields))
                 return self._assign_record(spread, expected, path)

@@ -207,12 +207,44 @@ def tuple_of(items: tuple[Type, ...]) -> Type:
 
 
 def _common_place(types: list[Type]) -> tuple[str, bool] | None:
+    """The place all types share; those without leaves are anywhere. What has no place yet may still get another."""
     placed_types = [type for type in types if isinstance(type, PlacedType)]
-    if not placed_types or any(not isinstance(t, PlacedType) and not is_data(t) for t in types):
+    if not placed_types or any(not isinstance(t, PlacedType) and not _is_empty(t) for t in types):
         return None
     if len({type.place for type in placed_types}) > 1:
         return None
     return placed_types[0].place, any(type.each for type in placed_types)
+
+
+def _is_empty(type: Type) -> bool:
+    return is_data(type) and isinstance(type, TupleType | RecordType) and not any(True for _ in leaves(type))
+
+
+def gathered(type: Type) -> Type:
+    """A record of values at one place and values of no place, as a value at that place; any other type as it is."""
+    if not isinstance(type, RecordType | TupleType) or is_data(type):
+        return type
+    places: set[str] = set()
+    each = False
+    for _, leaf in leaves(type):
+        if isinstance(leaf, PlacedType):
+            places.add(leaf.place)
+            each = each or leaf.each
+        elif not is_data(leaf):
+            return type
+    return PlacedType(places.pop(), each, _without_places(type)) if len(places) == 1 else type
+
+
+def _without_places(type: Type) -> Type:
+    match type:
+        case PlacedType(_, _, inner):
+            return inner
+        case RecordType(fields):
+            return RecordType(tuple((name, _without_places(item)) for name, item in fields))
+        case TupleType(items):
+            return TupleType(tuple(_without_places(item) for item in items))
+        case _:
+            return type
 
 
 def unplaced(type: Type) -> Type:

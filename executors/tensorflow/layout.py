@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 
 from fedlang.ir.graph import Graph, Tensor
 from fedlang.ir.graph import Sequence as SequenceType
+from fedlang.passes.batch import is_split
 from fedlang.run.sequences import Elements as ElementsValue
 from fedlang.run.sequences import LeafValue, SequenceValue
 from fedlang.run.sequences import Rows as RowsValue
 from fedlang.run.values import numpy_dtype
-from fedlang.types.dims import Atom, Size, atoms_of
+from fedlang.types.dims import Size
 
 from .dtypes import TF_DTYPES, hidden_axes, spec_of, static_shape
 from .scope import Unsupported
@@ -58,12 +59,15 @@ class Layout:
     def specs(self) -> list[Any]:
         """The signature: shared, then groups, fixed and free tensors."""
         types = self.graph.parameter_types()
-        shared = [spec for k in self.shared for spec in self._shared_specs(k)]
         groups = [spec for group in self.groups for spec in self._group_specs(group)]
         fixed = [spec_of(self.tensor(k), leading=1) for k in self.fixed]
         free = [spec for k in self.free for spec in _free_specs(self.tensor(k))]
         assert len(types) == len(self.varies)
-        return [*shared, *groups, *fixed, *free]
+        return [*self.shared_specs(), *groups, *fixed, *free]
+
+    def shared_specs(self) -> list[Any]:
+        """The signature of the shared parameters."""
+        return [spec for k in self.shared for spec in self._shared_specs(k)]
 
     def tensor(self, parameter: int) -> Tensor:
         """The type of a tensor parameter."""
@@ -166,17 +170,6 @@ def layout_of(graph: Graph, varies: tuple[bool, ...]) -> Layout:
 
 def _is_fixed(type: object) -> bool:
     return isinstance(type, Tensor) and all(isinstance(size, int) for size in type.shape)
-
-
-def is_split(graph: Graph, type: SequenceType) -> bool:
-    """Whether elements may have different first sizes: the size is no tensor parameter's, and no sequence's length."""
-    if not type.element.shape or isinstance(type.element.shape[0], int):
-        return False
-    known: set[Atom] = set()
-    for other in graph.parameter_types():
-        for size in other.shape if isinstance(other, Tensor) else (other.length,):
-            known.update(atoms_of(size))
-    return not known.issuperset(atoms_of(type.element.shape[0]))
 
 
 def _rows_spec(element: Tensor, *, split: bool) -> Any:

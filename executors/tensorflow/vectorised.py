@@ -1,0 +1,214 @@
+"""A chunk of clients as one TensorFlow program with an axis of clients: the batched graph, compiled, and its feeds
+made on the host.
+
+Chunks are filled up with dead clients (no elements, zeros) to a multiple of `LANES`: TensorFlow computes `exp` and
+`log` of the last few elements of a tensor by another code path, which may round differently; so the bits of a client
+do not depend on its chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedlang.ir.graph import Tensor
+from fedlang.passes.batch import Batched, Feed
+from fedlang.run.executor import Chunk, Stacked
+from fedlang.run.sequences import LeafValue
+from fedlang.run.values import numpy_dtype
+
+from .dtypes import hidden_axes, spec_of
+from .layout import Group, Layout
+from .lower import evaluate
+from .scope import Scope, Site, Unsupported, extent, sites_in
+from .start import tf
+from .store import Place, Store
+from .work import Finished, Readable, finish, host, nothing
+
+LANES = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorisedWork:
+    """A batched graph as a program for chunks."""
+
+    batched: Batched
+    layout: Layout
+    function: Any
+    sites: tuple[Site, ...]
+    stores: list[Store]
+    lock: Lock
+
+    def traces(self) -> int:
+        """How often the program was traced."""
+        return int(self.function.experimental_get_tracing_count())
+
+    def pack_shared(self, shared: Sequence[LeafValue]) -> list[Any]:
+        """The shared values' tensors."""
+        return self.layout.pack_shared(shared)
+
+    def pack(self, read: Readable) -> list[Any]:
+        """The clients' tensors. Data are copied here, so only one thread at a time may do it."""
+        with self.lock:
+            for store in self.stores:
+                store.make_room()
+            return _Packing(self, read.values).feeds()
+
+    def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable) -> Chunk:
+        """A packed chunk's results. May be called from several threads at once."""
+        if not read.tasks:
+            return nothing(read, self.batched.count)
+        *values, flags = self.function(*shared, *packed)
+        results = [host(value) for value in values]
+        stacked = tuple(_own(results, k, sizes) for k, sizes in enumerate(self.batched.sizes))
+        return finish(read, Finished(stacked, (), np.asarray(host(flags), np.bool_)), self.sites, ())
+
+
+def _own(results: list[NDArray[Any]], k: int, sizes: tuple[int, ...]) -> Stacked:
+    """A result; where its axes are ragged, each client's without its padding."""
+    if all(size < 0 for size in sizes):
+        return results[k]
+    found: list[LeafValue] = []
+    for client, padded in enumerate(results[k]):
+        found.append(padded[tuple(slice(None) if size < 0 else slice(results[size][client]) for size in sizes)])
+    return found
+
+
+def compile_vectorised(batched: Batched, layout: Layout) -> VectorisedWork:
+    """The program of a batched graph."""
+    graph = batched.graph
+    sites = sites_in(graph)
+    varying = [k for k, feed in enumerate(batched.feeds) if feed.kind != "shared"]
+    types = graph.parameter_types()
+    specs = [*layout.shared_specs(), *(_spec(types[k]) for k in varying)]
+
+    def run(*feeds: Any) -> list[Any]:
+        rest = list(feeds)
+        common = layout.shared_arguments(rest)
+        own = dict(zip(varying, rest, strict=True))
+        arguments = [
+            common[feed.parameter] if feed.kind == "shared" else own[k] for k, feed in enumerate(batched.feeds)
+        ]
+        scope = Scope(flag_rank=1)
+        results = evaluate(graph, arguments, scope)
+        clients = extent(results[0], 0)
+        return [*results, _flags(scope, sites, clients)]
+
+    function = tf.function(run, input_signature=specs, autograph=False)
+    return VectorisedWork(batched, layout, function, sites, layout.stores(), Lock())
+
+
+def _spec(type: object) -> Any:
+    if not isinstance(type, Tensor):
+        raise Unsupported("a batched sequence")
+    return spec_of(type)
+
+
+def _flags(scope: Scope, sites: tuple[Site, ...], clients: Any) -> Any:
+    """bool [C, sites]."""
+    if not sites:
+        return tf.zeros([clients, 0], tf.bool)
+    flags = [scope.flags.get(site, tf.constant(True)) for site in sites]
+    return tf.stack([tf.broadcast_to(flag, [clients]) for flag in flags], axis=1)
+
+
+class _Packing:
+    """The feeds of one chunk."""
+
+    def __init__(self, work: VectorisedWork, own: Sequence[tuple[LeafValue, ...]]) -> None:
+        self.work, self.own, self.layout = work, own, work.layout
+        self.lanes = -(-len(own) // LANES) * LANES
+        self.position = {k: n for n, k in enumerate(k for k, differs in enumerate(self.layout.varies) if differs)}
+        self.group = {k: n for n, group in enumerate(self.layout.groups) for k in group.members}
+        self.places = [self._places(group, store) for group, store in zip(self.layout.groups, work.stores, strict=True)]
+        self.shown = [store.tensors() for store in work.stores]
+
+    def feeds(self) -> list[Any]:
+        """The tensors of all feeds that are not shared."""
+        return [MAKERS[feed.kind](self, feed) for feed in self.work.batched.feeds if feed.kind != "shared"]
+
+    def _places(self, group: Group, store: Store) -> list[Place]:
+        leaves = [tuple(values[self.position[k]] for k in group.members) for values in self.own]
+        return [store.place(each) for each in leaves]  # type: ignore[arg-type]
+
+    def values(self, parameter: int) -> list[LeafValue]:
+        """Each client's value of a parameter."""
+        return [values[self.position[parameter]] for values in self.own]
+
+    def lengths(self, parameter: int) -> NDArray[np.int32]:
+        """How many elements each client has, 0 for dead ones."""
+        found = np.zeros(self.lanes, np.int32)
+        found[: len(self.own)] = [place.length for place in self.places[self.group[parameter]]]
+        return found
+
+    def starts(self, parameter: int) -> NDArray[np.int32]:
+        """Where each client's rows start."""
+        found = np.zeros(self.lanes, np.int32)
+        found[: len(self.own)] = [place.start for place in self.places[self.group[parameter]]]
+        return found
+
+
+def _store(packing: _Packing, feed: Feed) -> Any:
+    number = packing.group[feed.parameter]
+    return packing.shown[number][packing.layout.groups[number].members.index(feed.parameter)]
+
+
+def _length(packing: _Packing, feed: Feed) -> NDArray[np.int32]:
+    if feed.axis < 0:
+        return packing.lengths(feed.parameter)
+    found = np.zeros(packing.lanes, np.int32)
+    found[: len(packing.own)] = [np.shape(value)[feed.axis] for value in packing.values(feed.parameter)]  # type: ignore[arg-type]
+    return found
+
+
+def _rows(packing: _Packing, feed: Feed) -> NDArray[np.int32]:
+    if packing.layout.groups[packing.group[feed.parameter]].split:
+        return _ranges(packing, feed)[0]
+    lengths, starts = packing.lengths(feed.parameter), packing.starts(feed.parameter)
+    place = np.arange(lengths.max(initial=0), dtype=np.int32)[:, None]
+    return np.where(place < lengths, starts + place, np.int32(0))
+
+
+def _counts(packing: _Packing, feed: Feed) -> NDArray[np.int32]:
+    return _ranges(packing, feed)[1]
+
+
+def _ranges(packing: _Packing, feed: Feed) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Rows [L, C, B] and counts [L, C] of elements that are ranges of rows."""
+    number = packing.group[feed.parameter]
+    lengths = packing.lengths(feed.parameter)
+    bounds = packing.work.stores[number].splits.array
+    first = np.zeros((lengths.max(initial=0), packing.lanes), np.int32)
+    counts = np.zeros_like(first)
+    for client, place in enumerate(packing.places[number]):
+        splits = bounds[place.first_split : place.first_split + place.length + 1]
+        first[: place.length, client] = splits[:-1]
+        counts[: place.length, client] = np.diff(splits)
+    column = np.arange(counts.max(initial=0), dtype=np.int32)
+    return np.where(column < counts[..., None], first[..., None] + column, np.int32(0)), counts
+
+
+def _stacked(packing: _Packing, feed: Feed) -> NDArray[Any]:
+    type = packing.layout.tensor(feed.parameter)
+    arrays = [np.asarray(value) for value in packing.values(feed.parameter)]
+    rank = len(type.shape) + len(hidden_axes(type.dtype))
+    shape = tuple(max(array.shape[axis] for array in arrays) for axis in range(rank))
+    found = np.zeros((packing.lanes, *shape), numpy_dtype(type.dtype))
+    for client, array in enumerate(arrays):
+        own: tuple[Any, ...] = (client, *(slice(size) for size in array.shape))
+        found[own] = array
+    return found
+
+
+MAKERS: dict[str, Any] = {
+    "store": _store,
+    "length": _length,
+    "rows": _rows,
+    "counts": _counts,
+    "stacked": _stacked,
+}

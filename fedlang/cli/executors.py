@@ -1,0 +1,30 @@
+"""`fed executors`: what programs can run on."""
+
+from __future__ import annotations
+
+import inspect
+
+import click
+
+
+@click.command
+def command() -> int:
+    """List the executors, the one in force with a star."""
+    from fedlang.run.registry import executor_names, get_executor
+
+    in_force = get_executor().name
+    for name in executor_names():
+        click.echo(f"{'*' if name == in_force else ' '} {name:<12} {described(name)}")
+    return 0
+
+
+def described(name: str) -> str:
+    """The first sentence that an executor says of itself, or why it cannot be used."""
+    from fedlang.diagnostics import DiagnosticError
+    from fedlang.run.registry import get_executor
+
+    try:
+        text = inspect.getdoc(type(get_executor(name))) or ""
+    except DiagnosticError as error:
+        return f"not available: {error.diagnostics[0].title}"
+    return text.split("\n\n")[0].replace("\n", " ")

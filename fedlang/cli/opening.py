@@ -1,0 +1,35 @@
+"""Opens a file to check or test it; the files of the prelude, which every program has in scope already, as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fedlang.checking import Unit, open_module, open_source
+from fedlang.cli.paths import folder_of, read_path
+from fedlang.modules import Modules, library_folder
+from fedlang.names.world import Symbol
+from fedlang.source import Source
+from fedlang.syntax.parser import parse
+from fedlang.syntax.tree import Allow, Import, Module, TestDeclaration, TypeDeclaration
+
+
+def open_path(path: str) -> Unit:
+    """The file, checked; its mistakes are in the unit's `diagnostics`."""
+    source = read_path(path)
+    if path != "-" and Path(path).resolve().parent == (library_folder() / "prelude").resolve():
+        return _open_prelude(source)
+    return open_source(source, Modules(Path(folder_of(path))))
+
+
+def _open_prelude(source: Source) -> Unit:
+    """A file of the prelude, its declarations checked where they are; to declare them anew would be a mistake."""
+    parsed = parse(source)
+    tests = tuple(each for each in parsed.module.declarations if isinstance(each, TestDeclaration))
+    unit = open_module(Module(source, tests, parsed.module.documentation), Modules())
+    unit.world.diagnostics += parsed.diagnostics
+    for declaration in parsed.module.declarations:
+        if isinstance(declaration, TypeDeclaration):
+            unit.checker.alias(Symbol("prelude", declaration.name.text, "type"))
+        elif not isinstance(declaration, Allow | Import | TestDeclaration):
+            unit.checker.checked(Symbol("prelude", declaration.name.text))
+    return unit

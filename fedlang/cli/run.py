@@ -1,0 +1,74 @@
+"""`fed run`: one function or method with arguments from the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from fedlang.embed.computations import Computation
+
+EPILOG = """\b
+An argument is VALUE or NAME=VALUE. A VALUE is
+  an expression     2.5  [1, 2]  {a: 1, b: true}  range(10)
+  JSON              {"a": [1, 2]}
+  a file            @weights.npy  @weights.npz  @data.json
+What a parameter at the clients takes is a list, one value for each client, or a record by client id."""
+
+
+@click.command(epilog=EPILOG, context_settings={"ignore_unknown_options": True})
+@click.argument("target", metavar="FILE[:NAME[.METHOD]]")
+@click.argument("arguments", nargs=-1, metavar="[ARGUMENT]...")
+@click.option("--executor", metavar="NAME", help="What it runs on; `fed executors` lists them.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; may be repeated.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The key, where one is needed and not given.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    *,
+    target: str,
+    arguments: tuple[str, ...],
+    executor: str | None,
+    settings: tuple[str, ...],
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Run a function, or a method of a process, and print its result.
+
+    Without a NAME: `main`, or the only function of the file.
+    """
+    from fedlang.cli.arguments import Reader
+    from fedlang.cli.targets import Target
+
+    opened = Target(target)
+    computation = opened.computation(settings)
+    places, names = Reader(opened.package.unit).arguments(arguments)
+    result = computation.run(
+        places, with_keys(computation, places, names, seed), executor=executor, sink=_sink(as_json=as_json)
+    )
+    _print(result, as_json=as_json)
+    return 0
+
+
+def with_keys(computation: Computation, places: tuple[Any, ...], names: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The arguments by name, with the seed for parameters that are keys and not given."""
+    from fedlang.types.types import TensorType, unplaced
+
+    parameters = computation.compiled.lowered.parameters[len(places) :]
+    inner = ((name, unplaced(type)) for name, type in parameters if name not in names)
+    return {**names, **{name: seed for name, type in inner if isinstance(type, TensorType) and type.dtype == "Key"}}
+
+
+def _sink(*, as_json: bool) -> Any:
+    """With JSON on standard output, what the program prints goes to standard error."""
+    from fedlang.cli.sinks import Console
+
+    return Console(err=as_json)
+
+
+def _print(result: Any, *, as_json: bool) -> None:
+    import json
+
+    from fedlang.cli.values import json_value, show_value
+
+    click.echo(json.dumps(json_value(result)) if as_json else show_value(result))

@@ -21,6 +21,8 @@ SCALAR_INT = Tensor("int32")
 
 def agree(a: NodeType, b: NodeType) -> bool:
     """Whether two types may be the same: sizes agree unless they surely differ."""
+    if a is b:
+        return True
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return a.dtype == b.dtype and sizes_agree(a.shape, b.shape)
     if isinstance(a, Sequence) and isinstance(b, Sequence):

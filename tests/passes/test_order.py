@@ -26,7 +26,7 @@ M, B = named("m"), named("b")
 
 
 def averaging() -> Graph:
-    """Federated averaging of a linear model: gradient steps over batches at the clients, the weighted mean at the server."""
+    """Federated averaging of a linear model: gradient steps over batches, and the weighted mean of the changes."""
 
     def loss(b: Write, w: int, batch: int) -> int:
         column = b.op("reshape", w, type=real(3, 1))

@@ -38,7 +38,7 @@ class Case:
             _run(self.unit, self.test, executor)
             return
         holds = _run(self.unit, _check_fact(self.unit, self.test), executor)
-        if holds is not True:
+        if not holds:
             raise check_failed("the fact does not hold", self.test)
 
 
@@ -71,6 +71,6 @@ def _check_fact(unit: Unit, span: Span) -> CheckedTest:
     return test
 
 
-def _run(unit: Unit, test: CheckedTest, executor: str) -> object:
+def _run(unit: Unit, test: CheckedTest, executor: str) -> bool:
     leaves = get_executor(executor).compile_local(compile_test(unit, test))([], Console(err=False))
-    return np.asarray(leaves[0]).item() if len(leaves) == 1 and np.size(leaves[0]) == 1 else None
+    return len(leaves) == 1 and np.shape(np.asarray(leaves[0])) == () and bool(leaves[0])

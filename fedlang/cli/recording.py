@@ -1,0 +1,144 @@
+"""What training leaves behind: a table as it goes, lines of JSON, checkpoints, a picture and a document at the end."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import asdict
+from types import TracebackType
+from typing import IO, Any, Self
+
+import click
+
+from fedlang.cli import errors
+from fedlang.cli.checkpoints import Checkpoint, program_hash, read_checkpoint, write_checkpoint
+from fedlang.cli.tables import RoundTable
+from fedlang.cli.training import Training
+from fedlang.cli.values import json_value
+from fedlang.cli.writing import write_whole
+from fedlang.embed.computations import Process
+from fedlang.embed.values import decode, encode
+
+SCHEMA = "fedlang.training/1"
+
+
+class Recorder:
+    """A context in which `add` records a round. `begin` comes before it, `finish` after."""
+
+    def __init__(
+        self,
+        training: Training,
+        data: str,
+        plot: str | None,
+        out: str | None,
+        checkpoint: str | None,
+        checkpoint_every: int,
+        *,
+        as_json: bool,
+    ) -> None:
+        self._plot, self._out, self._folder, self._every = plot, out, checkpoint, checkpoint_every
+        self._as_json = as_json
+        self._process = training.process.name
+        self._options = options_of(training, data)
+        self._history: list[dict[str, Any]] = []
+        self._state: Any = None
+        self._kept = 0  # rounds in the last checkpoint
+        self._lines: IO[str] | None = None
+        self._table = RoundTable()
+        if plot is not None and importlib.util.find_spec("matplotlib") is None:
+            raise errors.missing_package("`--plot`", "matplotlib")
+
+    @property
+    def next_round(self) -> int:
+        """The round that comes next."""
+        return len(self._history) + 1
+
+    def begin(self, first: Any, rounds: int, *, resume: bool) -> Any:
+        """The state to begin with: the first, or the checkpoint's."""
+        self._state = first
+        if resume and self._folder is not None:
+            checkpoint = read_checkpoint(self._folder, self._options, first)
+            self._state, self._history = checkpoint.state, checkpoint.history
+            self._kept = len(self._history)
+        left = max(0, rounds - len(self._history))
+        self._table = RoundTable(left, start=self.next_round, console=self._console())
+        return self._state
+
+    def _console(self) -> Any:
+        from rich.console import Console
+
+        return Console(stderr=self._as_json, highlight=False)
+
+    def __enter__(self) -> Self:
+        if self._out is not None:
+            write_whole(self._out, "".join(_line(row) for row in self._history).encode())
+            self._lines = open(self._out, "a", encoding="utf-8")
+        self._table.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._table.__exit__(kind, error, trace)
+        if self._lines is not None:
+            self._lines.close()
+
+    def add(self, state: Any, row: dict[str, Any]) -> None:
+        """One round: it counts as done when its line is written."""
+        row = {name: json_value(value) for name, value in row.items()}
+        self._state = state
+        self._history.append(row)
+        if self._lines is not None:
+            self._lines.write(_line(row))
+            self._lines.flush()
+        self._table.add({name: value for name, value in row.items() if name != "round"})
+        if len(self._history) % self._every == 0:
+            self._keep()
+
+    def _keep(self) -> None:
+        if self._folder is not None and len(self._history) > self._kept:
+            write_checkpoint(self._folder, Checkpoint(self._state, self._history, self._options))
+            self._kept = len(self._history)
+
+    def finish(self, *, interrupted: bool) -> None:
+        """Writes the last checkpoint, the picture and the document."""
+        self._keep()
+        if self._plot is not None and self._history:
+            self._draw(self._plot)
+        if self._as_json:
+            about = {"schema": SCHEMA, "process": self._process, **self._options, "interrupted": interrupted}
+            click.echo(json.dumps({**about, "rounds": self._history}))
+
+    def _draw(self, path: str) -> None:
+        from fedlang.cli.plots import plot_history
+
+        try:
+            plot_history(self._history, path, title=self._process)
+        except ValueError as error:
+            click.echo(f"no picture: {error}", err=True)
+        except OSError as error:
+            raise errors.unwritable(path, error.strerror or "") from None
+        else:
+            click.echo(f"drew {path}", err=True)
+
+
+def options_of(training: Training, data: str) -> dict[str, Any]:
+    """What decides the course of training, as JSON has it."""
+    plan = asdict(training.plan)
+    chosen = {name: plan[name] for name in ("batch", "epochs", "clients", "seed")}
+    return {
+        "program": program_hash(training.process),
+        "data": data,
+        **chosen,
+        "settings": json_value(settings_of(training.process)),
+    }
+
+
+def settings_of(process: Process) -> dict[str, Any]:
+    """The settings as the program has them, each rounded to its type. `DiagnosticError` for one that is of another."""
+    types = process.method("next").compiled.lowered.settings
+    return {name: decode(type, iter(encode(type, process.settings[name], name))) for name, type in types}
+
+
+def _line(row: dict[str, Any]) -> str:
+    return f"{json.dumps(row)}\n"

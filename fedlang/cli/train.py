@@ -1,0 +1,144 @@
+"""`fed train`: a process over client data, for some rounds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fedlang.diagnostics import DiagnosticError
+
+if TYPE_CHECKING:
+    from fedlang.cli.recording import Recorder
+    from fedlang.cli.targets import Target
+    from fedlang.cli.training import Evaluation, Plan, Training
+    from fedlang.embed.computations import Process
+
+INTERRUPTED = 130
+DEFAULT_EVALUATION = "accuracy"
+AT_LEAST_1 = click.IntRange(min=1)
+
+
+@click.command
+@click.argument("target", metavar="FILE[:PROCESS]")
+@click.option("--data", metavar="NAME", help="The data set: mnist.")
+@click.option(
+    "--rounds", type=AT_LEAST_1, default=30, show_default=True, help="How many rounds, counted from the first."
+)
+@click.option("--batch", type=AT_LEAST_1, default=20, show_default=True, help="Examples in a batch.")
+@click.option(
+    "--epochs", type=AT_LEAST_1, default=1, show_default=True, help="How often a client goes over its examples."
+)
+@click.option("--clients", type=AT_LEAST_1, help="How many clients take part in a round, drawn anew; all if left out.")
+@click.option("--executor", metavar="NAME", help="What it runs on; `fed executors` lists them.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; may be repeated.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="What all chance depends on."
+)
+@click.option("--evaluate", metavar="NAME", help="The function that evaluates the state; `accuracy` if there is one.")
+@click.option("--evaluate-every", type=AT_LEAST_1, default=1, show_default=True, help="Rounds between evaluations.")
+@click.option("--plot", metavar="FILE.png", help="Draw the metrics.")
+@click.option("--out", metavar="FILE.jsonl", help="Write the metrics of each round as it ends.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document at the end; the table is on standard error."
+)
+@click.option("--checkpoint", metavar="FOLDER", help="Keep the state there.")
+@click.option("--checkpoint-every", type=AT_LEAST_1, default=5, show_default=True, help="Rounds between checkpoints.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint.")
+def command(
+    *,
+    target: str,
+    data: str | None,
+    rounds: int,
+    batch: int,
+    epochs: int,
+    clients: int | None,
+    executor: str | None,
+    settings: tuple[str, ...],
+    seed: int,
+    evaluate: str | None,
+    evaluate_every: int,
+    plot: str | None,
+    out: str | None,
+    as_json: bool,
+    checkpoint: str | None,
+    checkpoint_every: int,
+    resume: bool,
+) -> int:
+    """Train a process on client data, and show its metrics round by round.
+
+    The process's `next` takes its state and `<T*>@CLIENTS`. Held-out accuracy comes from a function of the file over
+    fields of the state and the clients' test examples, such as `fed accuracy(weights: Weights@SERVER, data:
+    <Example[?]*>@CLIENTS)`. Ctrl-C writes what there is.
+    """
+    from fedlang.cli.recording import Recorder
+    from fedlang.cli.sinks import Console
+    from fedlang.cli.targets import Target
+    from fedlang.cli.training import Plan
+
+    if resume and checkpoint is None:
+        raise click.UsageError("`--resume` needs `--checkpoint FOLDER`")
+    opened = Target(target)
+    process = opened.process(settings)
+    found = load_data(process.name, data)
+    plan = Plan(batch, epochs, clients or len(found.train), seed, executor, Console(err=as_json))
+    training = make_training(opened, process, data or "", found, evaluate, plan)
+    recorder = Recorder(training, data or "", plot, out, checkpoint, checkpoint_every, as_json=as_json)
+    return train(training, recorder, rounds, evaluate_every, resume=resume)
+
+
+def load_data(process: str, name: str | None) -> Any:
+    """The data set of that name."""
+    from fedlang.cli import errors
+    from fedlang.data.samples import NAMES, load
+
+    if name is None:
+        raise errors.no_training_data(process, NAMES)
+    return load(name)
+
+
+def make_training(
+    opened: Target, process: Process, data: str, found: Any, evaluate: str | None, plan: Plan
+) -> Training:
+    """The process with its data, in the shapes that it takes, and its evaluation."""
+    from fedlang.cli.training import Training, training_fitting
+    from fedlang.run.registry import get_executor
+
+    get_executor(plan.executor)
+    fitting = training_fitting(process, data)
+    evaluation = find_evaluation(opened, process, data, evaluate)
+    held_out = evaluation.fitting.fit(found.test) if evaluation is not None else found.test
+    return Training(process, fitting.fit(found.train), held_out, fitting, evaluation, plan)
+
+
+def find_evaluation(opened: Target, process: Process, data: str, name: str | None) -> Evaluation | None:
+    """The function that is named, or the usual one if the file declares it."""
+    from fedlang.cli import errors
+    from fedlang.cli.training import evaluation_of
+    from fedlang.embed.computations import Computation
+
+    if name is None and DEFAULT_EVALUATION not in opened.package.names:
+        return None
+    name = name or DEFAULT_EVALUATION
+    found = opened.package.entry(name)
+    if not isinstance(found, Computation):
+        raise errors.bad_evaluation(name, "it is a process")
+    return evaluation_of(name, found, process, data)
+
+
+def train(training: Training, recorder: Recorder, rounds: int, evaluate_every: int, *, resume: bool) -> int:
+    """All rounds, recorded; gives the exit code."""
+    state = recorder.begin(training.process.initialize(training.plan.seed), rounds, resume=resume)
+    try:
+        with recorder:
+            for after, row in training.rounds(state, recorder.next_round, rounds, evaluate_every):
+                recorder.add(after, row)
+    except DiagnosticError:
+        recorder.finish(interrupted=True)
+        raise
+    except KeyboardInterrupt:
+        click.echo(f"interrupted after {recorder.next_round - 1} of {rounds} rounds", err=True)
+        recorder.finish(interrupted=True)
+        return INTERRUPTED
+    recorder.finish(interrupted=False)
+    return 0

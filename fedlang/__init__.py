@@ -9,13 +9,14 @@ Names are loaded when they are first used, so `import fedlang` costs nothing.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # In a bare checkout `executors`, `stdlib` and `grammar` lie beside the package; installed, they lie inside it.
-if (Path(__file__).parent.parent / "grammar").is_dir():
-    __path__.append(str(Path(__file__).parent.parent))
+_beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if os.path.isdir(os.path.join(_beside, "grammar")):
+    __path__.append(_beside)
 
 if TYPE_CHECKING:
     from fedlang.diagnostics import DiagnosticError

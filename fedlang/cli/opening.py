@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from fedlang.checking import Unit, open_module, open_source
-from fedlang.cli.paths import folder_of, read_path
-from fedlang.modules import Modules, library_folder
+from fedlang.cli.paths import STDIN, folder_of, read_path
+from fedlang.modules import Modules, prelude_files
 from fedlang.names.world import Symbol
 from fedlang.source import Source
 from fedlang.syntax.parser import parse
@@ -16,9 +16,9 @@ from fedlang.syntax.tree import Allow, Import, Module, TestDeclaration, TypeDecl
 def open_path(path: str) -> Unit:
     """The file, checked; its mistakes are in the unit's `diagnostics`."""
     source = read_path(path)
-    if path != "-" and Path(path).resolve().parent == (library_folder() / "prelude").resolve():
+    if path != STDIN and os.path.realpath(path) in map(os.path.realpath, prelude_files()):
         return _open_prelude(source)
-    return open_source(source, Modules(Path(folder_of(path))))
+    return open_source(source, Modules(folder_of(path)))
 
 
 def _open_prelude(source: Source) -> Unit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -53,6 +52,8 @@ def internal(error: Exception) -> Diagnostic:
 def show(diagnostics: Sequence[Diagnostic], output_format: str = "full", *, checked: int | None = None) -> None:
     """As JSON on standard output, otherwise on standard error. `checked` files are told of in a last line."""
     if output_format == "json":
+        import json  # the other formats do without
+
         click.echo(json.dumps(document(diagnostics, checked), indent=2))
         return
     for each in diagnostics:

@@ -11,8 +11,8 @@ JOBS   ?= 2
 help: ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-demo: .venv ## Train a digit classifier over ten clients, draw its progress
-	$(BIN)/fed train examples/mnist.fed --process mnist --data mnist --rounds 30 --batch 20 --plot runs/mnist.png
+demo: .venv ## Train a digit classifier over 64 clients, draw its progress
+	$(BIN)/fed train examples/mnist.fed --data mnist --rounds 30 --batch 20 --plot runs/mnist.png
 
 test: .venv ## Run every test
 	$(PYTEST) -n $(JOBS) --dist loadfile

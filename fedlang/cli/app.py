@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -16,6 +17,7 @@ from fedlang.names.nearest import nearest
 COMMANDS = ("check", "fmt", "run", "train", "test", "ir", "doc", "explain", "executors")
 INTERRUPTED = 130
 INTERNAL = 4
+MANY = 50_000  # objects made before garbage is looked for: what a compiler makes, it keeps
 
 
 class Commands(click.Group):
@@ -76,6 +78,7 @@ def run_command(arguments: list[str]) -> int:
 
 def _invoke(arguments: list[str]) -> int:
     """What the command gives; an int is an exit code."""
+    gc.set_threshold(MANY)
     given = app.main(arguments, prog_name="fed", standalone_mode=False)
     sys.stdout.flush()
     return given if isinstance(given, int) else 0

@@ -16,6 +16,7 @@ from fedlang.lower import errors
 from fedlang.lower.evaluate import NO_TYPES, Lowerer
 from fedlang.lower.leaves import LeafSlot, make_value
 from fedlang.lower.primitives import lower_primitive
+from fedlang.lower.simulate import simulate
 from fedlang.lower.values import Closure, Declared, Leaf, RecordValue, Value, is_data, leaves_of
 from fedlang.names.world import Symbol
 from fedlang.types.types import FunctionType, RecordType, Type, has_function
@@ -93,6 +94,7 @@ def lower_method(checker: Checker, symbol: Symbol, method: str) -> Lowered:
 def lower_test(checker: Checker, test: CheckedTest) -> Graph:
     """A test: a local graph whose effects are its expectations."""
     lower = Lowerer(checker, lower_primitive)
+    lower.simulate = simulate
     value = lower.block(test.body, lower.environment(test.solution, NO_TYPES))
     return _finish(lower, test.title, value)
 

@@ -27,6 +27,16 @@ def shapes_differ(span: Span | None, left: str, right: str) -> Diagnostic:
     return Diagnostic("FED0503", "shapes do not match", _at(span, f"{left} with {right}"))
 
 
+def not_literal(span: Span | None, parameter: str) -> Diagnostic:
+    """An argument that has to be known when compiling."""
+    return Diagnostic("FED0506", f"`{parameter}` must be written as a number", _at(span, "it is known only when the program runs"))
+
+
 def no_entry(name: str, why: str) -> Diagnostic:
     """Something that cannot be run by itself."""
     return Diagnostic("FED0505", f"`{name}` cannot be run by itself", (), (why,))
+
+
+def not_in_tests(span: Span | None, name: str) -> Diagnostic:
+    """A movement that a test cannot make."""
+    return Diagnostic("FED0507", f"`{name}` cannot be tested here", _at(span), (), "a test needs one client at least")

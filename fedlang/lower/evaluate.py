@@ -27,12 +27,17 @@ from fedlang.lower.values import (
     Gradient,
     Leaf,
     Level,
+    PerClient,
     RecordValue,
     TupleValue,
     Value,
+    clients_in,
+    env_of_client,
+    has_clients,
     is_data,
     leaves_of,
     map_leaves,
+    of_client,
     rebuild,
     reordered,
 )
@@ -41,7 +46,7 @@ from fedlang.syntax import tree
 from fedlang.types import dims
 from fedlang.types.dims import Atom, Named, Quotient, Size, fresh_named, subtract
 from fedlang.types.substitute import Substitution, substitute, substitute_shape, substitute_size
-from fedlang.types.types import FunctionType, Meta, PackItem, PlacedType, Shape, Type, TypeVariable
+from fedlang.types.types import FunctionType, Meta, PackItem, PlacedType, SequenceType, Shape, Type, TypeVariable
 
 NODE_BUDGET = 1_000_000
 NO_TYPES = Substitution({}, {}, {})
@@ -59,12 +64,16 @@ Arguments: TypeAlias = tuple[Value | None, ...]
 Primitive: TypeAlias = "Callable[[Lowerer, t.Checked, Substitution, Arguments, tuple[bool, ...], Type | None], Value]"
 
 
+Simulate: TypeAlias = "Callable[[Lowerer, Value, Arguments, tuple[bool, ...], Type], Value]"
+
+
 class Lowerer:
     """Evaluates into one graph after another: `level` is the one being built."""
 
     def __init__(self, declarations: Declarations, primitive: Primitive) -> None:
         self.declarations = declarations
         self.primitive = primitive
+        self.simulate: Simulate | None = None  # in a test: what calls with the clients' values do
         self.level = Level()
         self.calls: list[str] = []
         self.made = 0
@@ -176,9 +185,7 @@ class Lowerer:
             case t.ListOf(items, type):
                 return self._list(items, type, env)
             case t.Field(target, name):
-                record = self.evaluate(target, env)
-                assert isinstance(record, RecordValue), "only records have fields"
-                return record.fields[name]
+                return _field(self.evaluate(target, env), name)
             case t.IndexOf(target, items):
                 return self._index(self.evaluate(target, env), items, env)
             case t.BlockOf():
@@ -205,6 +212,8 @@ class Lowerer:
         return RecordValue(fields)
 
     def _list(self, items: tuple[t.Typed, ...], type: Type, env: Env) -> Value:
+        if isinstance(type, SequenceType):  # in a test: the clients' values
+            return PerClient(tuple(self.evaluate(item, env) for item in items))
         if not items:
             kinds = result_tensors(substitute(type, env.types))
             assert len(kinds) == 1, "an empty list is a tensor"
@@ -244,13 +253,11 @@ class Lowerer:
             case t.BindNothing():
                 pass
             case t.BindTuple(items):
-                assert isinstance(value, TupleValue), "only tuples have parts"
-                for item, part in zip(items, value.items, strict=True):
-                    self.bind(item, part, names, env)
+                for index, item in enumerate(items):
+                    self.bind(item, _part(value, index), names, env)
             case t.BindRecord(fields):
-                assert isinstance(value, RecordValue), "only records have fields"
                 for field in fields:
-                    self.bind(field, value.fields[field.name], names, env)
+                    self.bind(field, _field(value, field.name), names, env)
 
     def match(self, type: Type, value: Value, env: Env) -> None:
         """Gives the sizes that a variable's type names the sizes of its value."""
@@ -271,6 +278,7 @@ class Lowerer:
         leaves = tuple(chain.from_iterable(leaves_of(value) for value in values))
         own = tuple(self.level.own(leaf) for leaf in leaves)
         builder = self.level.builder
+        builder.span = effect.span
         match effect.kind:
             case "expect":
                 condition = self.all_of(values[0])
@@ -324,6 +332,10 @@ class Lowerer:
         arguments = tuple(None if a is None else self.evaluate(a, env) for a in call.arguments)
         outer = self.level.builder.span
         self.level.builder.span = call.span
+        if self.simulate is not None and any(has_clients(a) for a in (function, *arguments) if a is not None):
+            result = self.simulate(self, function, arguments, call.spread, substitute(call.type, env.types))
+            self.level.builder.span = outer
+            return result
         result = self.apply(function, arguments, call.spread, substitute(call.type, env.types))
         self.level.builder.span = outer
         return result
@@ -508,6 +520,17 @@ class Lowerer:
 
     def _branch(self, branch: t.Branch, env: Env) -> Value:
         condition = self.evaluate(branch.condition, env)
+        if (
+            self.simulate is not None
+            and _at_clients(branch.type)
+            and has_clients(RecordValue({**env.names, "": condition}))
+        ):
+            each = clients_in(RecordValue({**env.names, "": condition}))
+            conditions = [of_client(condition, k) for k in range(each)]
+            return PerClient(tuple(self._branch_on(branch, c, env_of_client(env, k)) for k, c in enumerate(conditions)))
+        return self._branch_on(branch, condition, env)
+
+    def _branch_on(self, branch: t.Branch, condition: Value, env: Env) -> Value:
         assert isinstance(condition, Leaf), "a condition is one bool"
         graphs: list[tuple[Level, Value, list[int]]] = []
         captured: list[Leaf] = []
@@ -539,6 +562,16 @@ class Lowerer:
     def _loop(self, loop: t.LoopOf, env: Env) -> Value:
         over = self.evaluate(loop.over, env)
         start = self.evaluate(loop.start, env)
+        if self.simulate is not None and _at_clients(loop.type):
+            used = RecordValue({**env.names, "": over, " ": start})
+            rows = [
+                self._loop_over(loop, of_client(over, k), of_client(start, k), env_of_client(env, k))
+                for k in range(clients_in(used))
+            ]
+            return PerClient(tuple(rows))
+        return self._loop_over(loop, over, start, env)
+
+    def _loop_over(self, loop: t.LoopOf, over: Value, start: Value, env: Env) -> Value:
         if loop.kind == "repeat":
             assert isinstance(over, Leaf), "`repeat` counts"
             over = self.emit("count_to", (over,), Sequence(Tensor("int32"), fresh_named("length")))
@@ -590,6 +623,24 @@ class Lowerer:
         if not outs and outputs is UNIT:
             return last
         return TupleValue((last, rebuild(outputs, iter(parts[len(carry) :]))))
+
+
+def _field(value: Value, name: str) -> Value:
+    if isinstance(value, PerClient):
+        return PerClient(tuple(_field(item, name) for item in value.items))
+    assert isinstance(value, RecordValue), "only records have fields"
+    return value.fields[name]
+
+
+def _part(value: Value, index: int) -> Value:
+    if isinstance(value, PerClient):
+        return PerClient(tuple(_part(item, index) for item in value.items))
+    assert isinstance(value, TupleValue), "only tuples have parts"
+    return value.items[index]
+
+
+def _at_clients(type: Type) -> bool:
+    return isinstance(type, PlacedType) and type.place == "CLIENTS"
 
 
 def _tensor(type: LeafType) -> Tensor:

@@ -71,6 +71,13 @@ class RecordValue:
     fields: dict[str, Value]
 
 
+@dataclass(frozen=True, slots=True)
+class PerClient:
+    """In a test, which drives a program itself: the value of each client."""
+
+    items: tuple[Value, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Env:
     """What names and type parameters mean where an expression is evaluated."""
@@ -110,7 +117,7 @@ class Gradient:
     span: Span
 
 
-Value = Leaf | TupleValue | RecordValue | Closure | Declared | Gradient
+Value = Leaf | TupleValue | RecordValue | PerClient | Closure | Declared | Gradient
 UNIT = TupleValue(())
 
 
@@ -119,7 +126,7 @@ def leaves_of(value: Value) -> Iterator[Leaf]:
     match value:
         case Leaf():
             yield value
-        case TupleValue(items):
+        case TupleValue(items) | PerClient(items):
             for item in items:
                 yield from leaves_of(item)
         case RecordValue(fields):
@@ -134,7 +141,7 @@ def is_data(value: Value) -> bool:
     match value:
         case Leaf():
             return True
-        case TupleValue(items):
+        case TupleValue(items) | PerClient(items):
             return all(is_data(item) for item in items)
         case RecordValue(fields):
             return all(is_data(item) for item in fields.values())
@@ -149,6 +156,8 @@ def map_leaves(value: Value, function: Callable[[Leaf], Leaf]) -> Value:
             return function(value)
         case TupleValue(items):
             return TupleValue(tuple(map_leaves(item, function) for item in items))
+        case PerClient(items):
+            return PerClient(tuple(map_leaves(item, function) for item in items))
         case RecordValue(fields):
             return RecordValue({name: map_leaves(fields[name], function) for name in sorted(fields)})
         case _:
@@ -168,3 +177,49 @@ def reordered(graph: Graph, order: tuple[int, ...]) -> Graph:
         nodes[index] = replace(nodes[index], attributes=(("index", position),))
     names = tuple(graph.names[k] for k in order) if graph.names else ()
     return Graph(tuple(nodes), parameters, graph.results, graph.effects, graph.spans, names)
+
+
+def has_clients(value: Value) -> bool:
+    """Whether a client's value is anywhere inside, captured ones included."""
+    return clients_in(value, -1) >= 0
+
+
+def clients_in(value: Value, none: int = 0) -> int:
+    """How many clients a value is for; `none` where it is for none in particular."""
+    match value:
+        case PerClient(items):
+            return len(items)
+        case TupleValue(items):
+            inner: list[Value] = list(items)
+        case RecordValue(fields):
+            inner = list(fields.values())
+        case Closure(_, _, env):
+            inner = list(env.names.values())
+        case Gradient(_, function):
+            inner = [function]
+        case _:
+            inner = []
+    return next((found for found in (clients_in(item, -1) for item in inner) if found >= 0), none)
+
+
+def of_client(value: Value, client: int) -> Value:
+    """What one client has of a value."""
+    match value:
+        case PerClient(items):
+            return items[client]
+        case TupleValue(items):
+            return TupleValue(tuple(of_client(item, client) for item in items))
+        case RecordValue(fields):
+            return RecordValue({name: of_client(item, client) for name, item in fields.items()})
+        case Closure(parameters, body, env, name):
+            return Closure(parameters, body, env_of_client(env, client), name)
+        case Gradient(keep, function, span):
+            return Gradient(keep, of_client(function, client), span)
+        case _:
+            return value
+
+
+def env_of_client(env: Env, client: int) -> Env:
+    """An environment as one client sees it; its sizes are its own."""
+    types = Substitution(dict(env.types.types), dict(env.types.packs), dict(env.types.sizes))
+    return Env({name: of_client(value, client) for name, value in env.names.items()}, types)

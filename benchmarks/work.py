@@ -2,7 +2,8 @@
 
     python benchmarks/work.py [softmax50] [softmax60] [softmax1000] [mlp50] …
 
-Times are the best of five rounds after two, in milliseconds, wall and CPU. Clients keep their data from round to round, as they do in training.
+Times are the best of five rounds after two, in milliseconds, wall and CPU. Clients keep their data from round to
+round, as they do in training.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from ..tensorflow.chunks import sequential_work
 from ..tensorflow.layout import layout_of
 from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES, tf
-from ..tensorflow.vectorised import compile_vectorised
+from ..tensorflow.vectorised import LANES, compile_vectorised
 from ..tensorflow.work import Readable, read_chunks
 from ..threaded.executor import in_order
 from .strategy import Strategy, choose_strategy
@@ -62,9 +62,16 @@ class BatchedWork:
         """Chunks in the order of the clients."""
         common = self.work.pack_shared(shared)
         with ThreadPoolExecutor(self.threads, "fedlang-chunks") as pool:
-            chunks = read_chunks(clients, self.strategy.chunk)
+            chunks = read_chunks(clients, self._chunk_size(clients))
             submitted = (pool.submit(self.work.run, common, self.work.pack(read), read) for read in chunks)
             yield from in_order(submitted, self.threads + 1)
+
+    def _chunk_size(self, clients: Iterable[ClientTask]) -> int:
+        """At least one chunk for each thread, where the number of clients is known."""
+        if not isinstance(clients, Sequence):
+            return self.strategy.chunk
+        each = -(-len(clients) // self.threads)
+        return max(1, min(self.strategy.chunk, -(-each // LANES) * LANES))
 
 
 @dataclass(slots=True, eq=False)

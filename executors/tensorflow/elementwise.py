@@ -103,18 +103,29 @@ def _float_to_integer(x: Any, dtype: Any) -> Any:
 
 
 def select(condition: Any, a: Any, b: Any) -> Any:
-    """`a` where the condition holds, else `b`. Whole rows are copied where the condition speaks of rows."""
+    """`a` where the condition holds, else `b`.
+
+    Where the condition speaks of whole rows, they are copied as such; and not at all where it holds for every row, as
+    it does in a loop over clients that all have a step left.
+    """
+    if not _is_of_rows(condition, a, b):
+        return tf.where(condition, a, b)
+    rows = tf.reshape(condition, [-1])
+    if a.shape[1:].num_elements() is None or a.shape[1:].num_elements() < LARGE:
+        return tf.raw_ops.Select(condition=rows, x=a, y=b)
+    return tf.cond(tf.reduce_all(rows), lambda: a, lambda: tf.raw_ops.Select(condition=rows, x=a, y=b))
+
+
+LARGE = 1024  # elements of a row from which a branch costs less than a copy
+
+
+def _is_of_rows(condition: Any, a: Any, b: Any) -> bool:
+    """Whether the condition has one value for each row of two tensors that have all their values."""
     rank = len(a.shape)
-    if rank > 1 and len(condition.shape) == rank and all(size == 1 for size in condition.shape[1:]):
-        same = (a.shape.is_fully_defined() and a.shape == b.shape) or _row_like(a, b)
-        if same and condition.shape[0] != 1:
-            return tf.raw_ops.Select(condition=tf.reshape(condition, [-1]), x=a, y=b)
-    return tf.where(condition, a, b)
-
-
-def _row_like(a: Any, b: Any) -> bool:
-    """Whether both have their full shape: no axis of size 1 that may stand for more."""
-    return 1 not in a.shape[1:].as_list() and 1 not in b.shape[1:].as_list()
+    if rank < 2 or len(condition.shape) != rank or condition.shape[0] == 1:
+        return False
+    small = any(1 in x.shape[1:].as_list() for x in (a, b))
+    return all(size == 1 for size in condition.shape[1:]) and not small
 
 
 def one_hot(node: Node, index: Any, depth: Any) -> Any:

@@ -57,11 +57,14 @@ class _Trace:
         return [self._whole(index) for index in self.graph.results]
 
     def _bind(self, arguments: Sequence[Any]) -> None:
+        """Learns the arguments' sizes. In a body, an element's may differ from the last one's; in a batched graph
+        none do."""
+        again = self.scope.flag_rank == 0
         for type, value in zip(self.graph.parameter_types(), arguments, strict=True):
             if isinstance(type, Tensor):
-                self.scope.bind_shape(type.shape, value, again=True)
+                self.scope.bind_shape(type.shape, value, again=again)
             else:
-                self.scope.bind(type.length, value.length, again=True)
+                self.scope.bind(type.length, value.length, again=again)
 
     def _learn(self, node: Node, value: Any) -> None:
         """Sizes that a result has and nothing before it had."""

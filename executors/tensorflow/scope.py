@@ -41,16 +41,20 @@ class Scope:
     notes: list[tuple[Site, tuple[Any, ...]]] = field(default_factory=list)
     nested: bool = False
     flag_rank: int = 0
+    known: dict[Dim, Any] = field(default_factory=dict)
 
     def inner(self) -> Scope:
         """The scope of a body: the same sizes, no flags yet."""
-        return Scope(dict(self.sizes), nested=True, flag_rank=self.flag_rank)
+        return Scope(dict(self.sizes), nested=True, flag_rank=self.flag_rank, known=dict(self.known))
 
     def size(self, size: Size) -> Any:
         """A size's number: an int where it is known now, else an int32 scalar."""
         if isinstance(size, int):
             return size
-        return sum_of([product_of([number, *(self._atom(a) for a in atoms)]) for atoms, number in size.terms])
+        if size not in self.known:
+            terms = [product_of([number, *(self._atom(a) for a in atoms)]) for atoms, number in size.terms]
+            self.known[size] = sum_of(terms)
+        return self.known[size]
 
     def shape(self, sizes: tuple[Size, ...], dtype: str = "") -> list[Any]:
         """A shape's numbers, a key's own axis included."""
@@ -73,14 +77,19 @@ class Scope:
             return
         atom, factor = terms[0][0][0], terms[0][1]
         if again or atom not in self.sizes:
+            self.known.clear()
             offset = sum(number for atoms, number in size.terms if not atoms)
             self.sizes[atom] = number if (factor, offset) == (1, 0) else (number - offset) // factor
 
     def bind_shape(self, sizes: tuple[Size, ...], tensor: Any, *, again: bool = False) -> None:
         """Learns the sizes in a tensor's shape."""
         for axis, size in enumerate(sizes):
-            if not isinstance(size, int):
+            if not isinstance(size, int) and (again or not self.has(size)):
                 self.bind(size, extent(tensor, axis), again=again)
+
+    def has(self, size: Dim) -> bool:
+        """Whether all names in a size have numbers."""
+        return all(isinstance(atom, Quotient) or atom in self.sizes for atoms, _ in size.terms for atom in atoms)
 
     def flag(self, site: Site, ok: Any) -> None:
         """Remembers that a check went well, or not, beside what it said before."""
@@ -89,9 +98,17 @@ class Scope:
 
 
 def extent(tensor: Any, axis: int) -> Any:
-    """The size of an axis: an int where it is known now."""
+    """The size of an axis: an int where it is known now. Read once from each tensor, in the tensor's own graph."""
     known = tensor.shape[axis]
-    return tf.shape(tensor)[axis] if known is None else known
+    if known is not None:
+        return known
+    read = getattr(tensor.graph, "_fedlang_sizes", None)
+    if read is None:
+        read = tensor.graph._fedlang_sizes = {}
+    if id(tensor) not in read:
+        with tensor.graph.as_default():
+            read[id(tensor)] = tensor, tf.unstack(tf.shape(tensor), len(tensor.shape))
+    return read[id(tensor)][1][axis]
 
 
 def product_of(numbers: list[Any]) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from .store import Place, Store
 from .work import Finished, Readable, finish, host, nothing
 
 LANES = 16
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,17 +141,21 @@ class _Packing:
         """Each client's value of a parameter."""
         return [values[self.position[parameter]] for values in self.own]
 
+    def repeated(self, clients: list[T]) -> list[T]:
+        """One thing for each lane."""
+        return [*clients, *[clients[0]] * (self.lanes - len(clients))]
+
     def lengths(self, parameter: int) -> NDArray[np.int32]:
-        """How many elements each client has, 0 for dead ones."""
-        found = np.zeros(self.lanes, np.int32)
-        found[: len(self.own)] = [place.length for place in self.places[self.group[parameter]]]
-        return found
+        """How many elements each client has."""
+        return self.filled([place.length for place in self.places[self.group[parameter]]])
 
     def starts(self, parameter: int) -> NDArray[np.int32]:
         """Where each client's rows start."""
-        found = np.zeros(self.lanes, np.int32)
-        found[: len(self.own)] = [place.start for place in self.places[self.group[parameter]]]
-        return found
+        return self.filled([place.start for place in self.places[self.group[parameter]]])
+
+    def filled(self, numbers: Sequence[int]) -> NDArray[np.int32]:
+        """The clients' numbers, and the first one's again for each lane that is left."""
+        return np.array(self.repeated(list(numbers)), np.int32)
 
 
 def _store(packing: _Packing, feed: Feed) -> Any:
@@ -161,9 +166,7 @@ def _store(packing: _Packing, feed: Feed) -> Any:
 def _length(packing: _Packing, feed: Feed) -> NDArray[np.int32]:
     if feed.axis < 0:
         return packing.lengths(feed.parameter)
-    found = np.zeros(packing.lanes, np.int32)
-    found[: len(packing.own)] = [np.shape(value)[feed.axis] for value in packing.values(feed.parameter)]  # type: ignore[arg-type]
-    return found
+    return packing.filled([np.asarray(value).shape[feed.axis] for value in packing.values(feed.parameter)])
 
 
 def _rows(packing: _Packing, feed: Feed) -> NDArray[np.int32]:
@@ -185,7 +188,7 @@ def _ranges(packing: _Packing, feed: Feed) -> tuple[NDArray[np.int32], NDArray[n
     bounds = packing.work.stores[number].splits.array
     first = np.zeros((lengths.max(initial=0), packing.lanes), np.int32)
     counts = np.zeros_like(first)
-    for client, place in enumerate(packing.places[number]):
+    for client, place in enumerate(packing.repeated(packing.places[number])):
         splits = bounds[place.first_split : place.first_split + place.length + 1]
         first[: place.length, client] = splits[:-1]
         counts[: place.length, client] = np.diff(splits)
@@ -195,7 +198,7 @@ def _ranges(packing: _Packing, feed: Feed) -> tuple[NDArray[np.int32], NDArray[n
 
 def _stacked(packing: _Packing, feed: Feed) -> NDArray[Any]:
     type = packing.layout.tensor(feed.parameter)
-    arrays = [np.asarray(value) for value in packing.values(feed.parameter)]
+    arrays = packing.repeated([np.asarray(value) for value in packing.values(feed.parameter)])
     rank = len(type.shape) + len(hidden_axes(type.dtype))
     shape = tuple(max(array.shape[axis] for array in arrays) for axis in range(rank))
     found = np.zeros((packing.lanes, *shape), numpy_dtype(type.dtype))

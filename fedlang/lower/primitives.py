@@ -219,7 +219,16 @@ def _arg(use: Use) -> Value:
 
 def _along(use: Use) -> Value:
     kind = use.tensor(0)
-    return use.lower.emit(use.name, (use.leaf(0),), kind, axis=use.number("axis") % len(kind.shape))
+    return use.lower.emit(use.name, (use.leaf(0),), kind, axis=_literal(use, 1, "axis") % len(kind.shape))
+
+
+def _literal(use: Use, index: int, name: str) -> int:
+    """An argument that no type mentions and that must be written as a number all the same."""
+    node = use.leaf(index).node
+    value = node.attribute("value") if node.op == "constant" else None
+    if not isinstance(value, int):
+        raise DiagnosticError(errors.not_literal(use.lower.level.builder.span, name))
+    return value
 
 
 def _softmax(use: Use) -> Value:
@@ -391,7 +400,12 @@ def _over_leaves(first: tuple[str, ...], reduction: str, join_op: str, dtype: st
             leaf = reduce(use.lower, reduction, leaf, tuple(range(len(_tensor(leaf).shape))))
             result = leaf if result is None else use.lower.emit(join_op, (result, leaf), Tensor(dtype))
         known = use.lower.constant(start, dtype)
-        return known if result is None else result
+        if result is None:
+            return known
+        sizes = [size for leaf in leaves_of(use.value(0)) for size in _tensor(leaf).shape]
+        if reduction == "reduce_max" and any(not isinstance(size, int) or size == 0 for size in sizes):
+            return use.lower.emit(join_op, (result, known), Tensor(dtype))  # the largest of none is -inf
+        return result
 
     return rule
 
@@ -544,7 +558,11 @@ def _hash(use: Use) -> Value:
 
 
 def _lookup(use: Use) -> Value:
-    return use.lower.emit("lookup", (use.leaf(0), use.leaf(1)), Tensor("int32"))
+    """The operation gives -1 for a word that is not there; the size of the vocabulary is an index one can use."""
+    lower, number = use.lower, Tensor("int32")
+    place = lower.emit("lookup", (use.leaf(0), use.leaf(1)), number)
+    known = lower.emit("greater_equal", (place, lower.constant(0, "int32")), Tensor("bool"))
+    return lower.emit("select", (known, place, lower.size(use.tensor(0).shape[0])), number)
 
 
 def _prefix(use: Use) -> Value:
@@ -621,7 +639,7 @@ def _aggregate(use: Use) -> Value:
         (use.value(3), [(zero, state), (zero, state)]),
         (use.value(4), [(zero, state)]),
     ]
-    captured: list[Leaf] = list(leaves_of(zero))
+    captured: list[Leaf] = list(dict.fromkeys(leaves_of(zero)))  # one node may be several parts of the state
     built = []
     for function, shapes in parts:
         with lower.inner() as level:
@@ -643,8 +661,9 @@ def _aggregate(use: Use) -> Value:
         graph = level.builder.finish(tuple(results))
         graphs.append(reordered(graph, (*range(own_count, own_count + len(captured)), *range(own_count))))
     with lower.inner() as level:
-        own_zero = [level.own(leaf) for leaf in captured]
-        graphs.insert(0, level.builder.finish(tuple(own_zero[: len(state)])))
+        for leaf in captured:
+            level.own(leaf)
+        graphs.insert(0, level.builder.finish(tuple(level.own(leaf) for leaf in leaves_of(zero))))
     given = graphs[3].result_types()
     node = lower.emit_at(
         "server", "federated_aggregate", (*captured, *leaves_of(value)), given, captured=len(captured),

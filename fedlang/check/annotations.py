@@ -60,7 +60,7 @@ class Annotations:
         self,
         world: World,
         module: str,
-        aliases: Callable[[Symbol], Alias | None],
+        aliases: Callable[[Symbol, Span], Alias | None],
         report: Callable[[Diagnostic], None],
     ) -> None:
         self.world = world
@@ -157,7 +157,7 @@ class Annotations:
         if isinstance(own, TypeVariable) and own.kind != "pack":
             base: Type = TensorType(own, ()) if own.kind == "dtype" else own
         elif own is not None:
-            self.report(errors.no_type_arguments(name.span, name.text))
+            self.report(errors.no_type_arguments(name.span, name.text, "a size, where a type is needed"))
             return ERROR
         elif name.text in DTYPES:
             base = TensorType(name.text, ())
@@ -176,7 +176,7 @@ class Annotations:
 
     def _alias(self, name: tree.Name, groups: tuple[tuple[tree.TypeArgument, ...], ...], span: Span) -> Type:
         symbol = self.world.lookup(self.module, name.text, "type")
-        alias = self.aliases(symbol) if isinstance(symbol, Symbol) else None
+        alias = self.aliases(symbol, name.span) if isinstance(symbol, Symbol) else None
         if alias is None:
             if symbol is None and not self.world.is_broken(self.module, name.text):
                 known = [*DTYPES, *self.names, *self.world.names(self.module, "type")]
@@ -210,7 +210,7 @@ class Annotations:
 
     def _type_argument(self, argument: tree.TypeArgument) -> Type:
         if isinstance(argument, tree.IntegerDim | tree.UnknownDim | tree.BinaryDim | tree.CallDim | tree.Pack):
-            self.report(errors.no_type_arguments(argument.span, argument.span.text))
+            self.report(errors.no_type_arguments(argument.span, argument.span.text, "a type is needed here"))
             return ERROR
         return self.type(argument)
 
@@ -223,8 +223,15 @@ class Annotations:
             if isinstance(item, tree.Pack):
                 result += self._pack(item)
             else:
-                result.append(self.size(item))
+                result.append(self._axis(item))
         return tuple(result)
+
+    def _axis(self, item: tree.TypeArgument) -> Size:
+        size = self.size(item)
+        if isinstance(size, int) and size < 0:
+            self.report(errors.shape_function(item.span, f"a size of {size} is below zero"))
+            return 0
+        return size
 
     def _pack(self, item: tree.Pack) -> Shape:
         if isinstance(item.shape, tree.Name):
@@ -255,7 +262,7 @@ class Annotations:
             return (PackItem(own),)
         if self.statics is not None and self.statics.get(name.text) == "shape":
             return self._static_pack(name.text)
-        self.report(name_errors.unknown_name(name.span, name.text, nearest(name.text, list(self.names))))
+        self.report(name_errors.unknown_size(name.span, name.text, nearest(name.text, list(self.names))))
         return ()
 
     def _static_pack(self, name: str) -> Shape:
@@ -289,9 +296,12 @@ class Annotations:
         if own is None and self.statics is not None and name.text in self.statics:
             made = self.names[name.text] = fresh_named(name.text)
             return made
-        known = [key for key, value in self.names.items() if not isinstance(value, TypeVariable)]
-        self.report(name_errors.unknown_name(name.span, name.text, nearest(name.text, known)))
-        return 1
+        if own is not None or name.text in DTYPES or self.world.lookup(self.module, name.text, "type") is not None:
+            self.report(errors.no_type_arguments(name.span, name.text, "a type, where a size is needed"))
+        elif not self.world.is_broken(self.module, name.text):
+            known = [key for key, value in self.names.items() if not isinstance(value, TypeVariable)]
+            self.report(name_errors.unknown_size(name.span, name.text, nearest(name.text, known)))
+        return fresh_unknown()
 
     def _size_call(self, function: tree.Name, arguments: tuple[tree.TypeArgument, ...], span: Span) -> Size:
         if function.text == "product":
@@ -331,7 +341,7 @@ class Annotations:
                     return divide(left, right, operator)
         except ArithmeticError as error:
             self.report(errors.shape_function(span, str(error)))
-            return 1
+            return fresh_unknown()
 
 
 def placed_parameters(declared: tree.TypeDeclaration) -> set[str]:

@@ -11,7 +11,8 @@ from fedlang.check.annotations import Annotations, Parameter
 from fedlang.check.typed import Literal, Typed
 from fedlang.diagnostics import Diagnostic
 from fedlang.frozen import Frozen
-from fedlang.names.world import NamedDeclaration, Symbol, World
+from fedlang.names import errors as name_errors
+from fedlang.names.world import NamedDeclaration, Symbol, World, is_reserved
 from fedlang.source import Span
 from fedlang.syntax import tree
 from fedlang.types.dims import Atom, Dim, Size, Solvable, of_atom
@@ -41,6 +42,7 @@ from fedlang.types.types import (
 )
 
 Place = tuple[str, bool]
+MIXED: Place = ("", False)  # no place: of a computation over values at several, which is reported
 
 
 class Signature(Frozen):
@@ -67,15 +69,28 @@ class Globals(Protocol):
         ...
 
 
-class Variable:
-    """A name in scope; `used` is set when something reads it."""
+class KeyUse(Frozen):
+    """One draw from a key, or one derivation; `sides` are the sides of the branches it stands in."""
 
-    __slots__ = ("span", "type", "used")
+    at: Span
+    draws: bool
+    sides: tuple[tuple[int, bool], ...]
+
+    def excludes(self, other: KeyUse) -> bool:
+        """Whether the two stand on different sides of one `if`."""
+        return any(branch == id and side != mine for id, mine in self.sides for branch, side in other.sides)
+
+
+class Variable:
+    """A name in scope; `used` is set when something reads it, `keys` is what draws from it."""
+
+    __slots__ = ("keys", "span", "type", "used")
 
     def __init__(self, type: Type, span: Span) -> None:
         self.type = type
         self.span = span
         self.used = False
+        self.keys: list[KeyUse] = []
 
 
 class Region:
@@ -116,6 +131,7 @@ class Body:
         self.solver = Solver()
         self.scope: dict[str, Variable] = {}
         self.region: Region | None = None
+        self.sides: tuple[tuple[int, bool], ...] = ()  # of the branches around what is checked
         self.instances: list[tuple[Span, Signature, Substitution]] = []
         self.called: list[tuple[Symbol, Span]] = []
         self.literals: list[Literal] = []
@@ -154,6 +170,8 @@ class Body:
         if mismatch is None:
             return True
         self.report(self._mismatch(actual, expected, span, mismatch, why, because))
+        self.solver.give_up(actual)
+        self.solver.give_up(expected)
         return False
 
     def assign(self, actual: Type, expected: Type, span: Span) -> Mismatch | None:
@@ -171,7 +189,14 @@ class Body:
         if isinstance(have, PlacedType) and isinstance(want, PlacedType) and have.place != want.place:
             make = errors.needs_broadcast if have.place == "SERVER" else errors.needs_aggregate
             return make(span, have, print_type(want))
+        if mismatch.bound:
+            return errors.bound_not_met(span, mismatch, why)
         return errors.mismatch(span, mismatch, why, because)
+
+    def refuse_function(self, typed: Typed, where: str) -> None:
+        """A function where only data may be."""
+        self.report(errors.function_as_data(typed.span, where))
+        self.solver.give_up(typed.type)
 
     # ---- names ----
 
@@ -187,21 +212,34 @@ class Body:
 
     def bind(self, name: str, type: Type, span: Span) -> Variable:
         """Brings a variable into scope."""
+        if is_reserved(name):
+            self.report(name_errors.reserved(tree.Name(name, span)))
         variable = self.scope[name] = Variable(type, span)
         return variable
+
+    def note_key(self, name: str, span: Span, *, draws: bool) -> None:
+        """A use of a key, by its name; two draws, or a draw and a derivation, get a warning."""
+        variable = self.scope.get(name)
+        if variable is None:
+            return
+        use = KeyUse(span, draws, self.sides)
+        before = next((b for b in variable.keys if (b.draws or draws) and not b.excludes(use)), None)
+        if before is not None:
+            self.report(errors.key_twice(span, before.at, name))
+        variable.keys.append(use)
 
     # ---- places ----
 
     @contextmanager
-    def one_computation(self, what: str) -> Iterator[Region]:
-        """What is checked inside is one local computation."""
+    def one_computation(self, what: str, *, apart: bool = False) -> Iterator[Region]:
+        """What is checked inside is one local computation; `apart` from that around it."""
         outer, region = self.region, Region(what)
         self.region = region if self.fed else None
         try:
             yield region
         finally:
             self.region = outer
-            if outer is not None:
+            if outer is not None and not apart:
                 outer.uses += region.uses
 
     def strip(self, type: Type, span: Span) -> Type:
@@ -211,7 +249,7 @@ class Body:
             return type
         type = gathered(type)
         if isinstance(type, FunctionType) and type.capture is not None:
-            self.region.uses.append((span, PlacedType(*type.capture, TupleType(()))))
+            self.region.uses.append((span, captured(type.capture)))
             return FunctionType(type.parameters, type.result)
         if isinstance(type, PlacedType):
             self.region.uses.append((span, type))
@@ -222,7 +260,7 @@ class Body:
         return type
 
     def join(self, uses: list[tuple[Span, Type]]) -> Place | None:
-        """The place of one computation over these values; a mix of places is reported."""
+        """The place of one computation over these values; a mix of places is reported, and is `MIXED`."""
         first: tuple[Span, PlacedType] | None = None
         each = False
         for span, type in uses:
@@ -230,7 +268,7 @@ class Body:
                 continue
             if first is not None and first[1].place != type.place:
                 self.report(errors.places_mix(span, first, (span, type)))
-                return first[1].place, each
+                return MIXED
             first = first or (span, type)
             each = each or type.each
         return None if first is None else (first[1].place, each)
@@ -240,6 +278,9 @@ class Body:
         type = self.resolve(type, span)
         if place is None:
             return type
+        if place == MIXED:
+            self.solver.give_up(type)
+            return ERROR
         if isinstance(type, FunctionType) and type.capture is None:
             return FunctionType(type.parameters, type.result, place)
         if has_function(type):
@@ -261,7 +302,7 @@ class Body:
             elif parameter.kind == "pack":
                 packs[parameter] = (PackItem(fresh_meta("pack")),)
             else:
-                types[parameter] = fresh_meta(parameter.kind, parameter.bound)
+                types[parameter] = fresh_meta(parameter.kind, parameter.bound, parameter.name.strip("_"))
         instance = Substitution(types, packs, sizes)
         self.instances.append((span, signature, instance))
         return instance, substitute(signature.type, instance)
@@ -276,10 +317,13 @@ class Body:
             for found in instance.types.values():
                 if not isinstance(found, str):
                     self.solver.default_literals(found)
-        for span, signature, instance in self.instances:
+        for span, signature, instance in reversed(self.instances):
             unknown = [v for v, found in instance.types.items() if not isinstance(found, str) and self._is_open(found)]
             if unknown and not isinstance(self.resolve(substitute(signature.type, instance), span), ErrorType):
                 self.report(errors.unsolved(span, str(signature.symbol), print_type(unknown[0])))
+                for found in instance.types.values():
+                    if not isinstance(found, str):
+                        self.solver.give_up(found)
         for literal in self.literals:
             self._check_literal(literal)
 
@@ -302,6 +346,11 @@ class Body:
 LARGEST = {"float16": 65504.0, "bfloat16": 3.3895e38, "float32": 3.4028235e38, "float64": 1.7976931348623157e308}
 
 
+def captured(place: Place) -> PlacedType:
+    """Stands in a list of uses for what a function has captured."""
+    return PlacedType(*place, FunctionType((), TupleType(())))
+
+
 def is_bundle(type: Type) -> bool:
     """Whether the type is a record or tuple of values at several places, or a variable for one."""
     if isinstance(type, RecordType | TupleType):
@@ -311,16 +360,17 @@ def is_bundle(type: Type) -> bool:
 
 def is_federated(type: FunctionType) -> bool:
     """Whether a function takes or gives placed values: it is called once, not computed at a place."""
-    return any(_mentions_place(part) for part in (*(p.type for p in type.parameters), type.result))
+    return any(mentions_place(part) for part in (*(p.type for p in type.parameters), type.result))
 
 
-def _mentions_place(type: Type) -> bool:
+def mentions_place(type: Type) -> bool:
+    """Whether placed values are in a value of the type; what a function takes or gives does not count."""
     match type:
         case PlacedType():
             return True
         case RecordType(fields):
-            return any(_mentions_place(item) for _, item in fields)
+            return any(mentions_place(item) for _, item in fields)
         case TupleType(items):
-            return any(_mentions_place(item) for item in items)
+            return any(mentions_place(item) for item in items)
         case _:
             return is_variable(type, "placed")

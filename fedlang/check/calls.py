@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedlang.check import errors
-from fedlang.check.body import Body, Signature, is_bundle, is_federated
+from fedlang.check.body import Body, Signature, captured, is_bundle, is_federated
 from fedlang.check.operators import elementwise, matmul, strip_arguments
 from fedlang.check.sizes import static_shape, static_size, type_arguments
 from fedlang.check.typed import Call, Field, Global, GradientOf, ListOf, Local, SizeOf, TupleOf, Typed
@@ -12,13 +12,13 @@ from fedlang.names.nearest import nearest
 from fedlang.names.world import FORMS, ModuleName, Symbol
 from fedlang.source import Span
 from fedlang.syntax import tree
-from fedlang.types.dims import Size, product
+from fedlang.types.dims import Size, can_differ, product
+from fedlang.types.dtypes import DTYPES
 from fedlang.types.shapes import is_known
 from fedlang.types.substitute import Substitution, substitute
 from fedlang.types.types import (
     ERROR,
     INT32,
-    UNIT,
     ErrorType,
     FunctionType,
     Meta,
@@ -38,6 +38,8 @@ from fedlang.types.types import (
     tuple_of,
     unplaced,
 )
+
+LONGEST_TYPE = 60  # characters of a type that a note quotes whole
 
 
 def infer_call(body: Body, call: tree.Call, expected: Type | None) -> Typed:
@@ -59,7 +61,9 @@ def infer_call(body: Body, call: tree.Call, expected: Type | None) -> Typed:
         return Call(function, (), ERROR, call.span)
     slots = match_arguments(body, call, type, _name_of(function))
     if slots is None:
+        body.solver.give_up(type)
         return Call(function, (), ERROR, call.span)
+    _note_keys(body, function, slots)
     signature = _primitive(body, function)
     if signature is not None and isinstance(function, Global):
         return _primitive_call(body, signature, function, type, slots, call, expected)
@@ -159,9 +163,11 @@ def match_arguments(body: Body, call: tree.Call, type: FunctionType, name: str) 
     for argument in call.arguments:
         if argument.name is None:
             if position >= len(slots):
-                wanted = f"{len(slots)} argument{'s' if len(slots) != 1 else ''}"
-                body.report(errors.wrong_count(call.span, name, len(call.arguments), wanted))
+                _too_many(body, call, len(slots), name)
                 return None
+            if slots[position] is not None:
+                body.report(errors.argument_twice(argument.value.span, names[position]))
+                good = False
             slots[position] = argument.value
             position += 1
         elif argument.name.text not in names or not argument.name.text:
@@ -185,6 +191,31 @@ def match_arguments(body: Body, call: tree.Call, type: FunctionType, name: str) 
     return slots if good else None
 
 
+def _too_many(body: Body, call: tree.Call, wanted: int, name: str) -> None:
+    """Reports what is wrong inside the arguments, or else that there are too many."""
+    given = [body.infer(argument.value) for argument in call.arguments]
+    if not any(isinstance(body.resolved(each), ErrorType) for each in given):
+        words = f"{wanted} argument{'s' if wanted != 1 else ''}"
+        body.report(errors.wrong_count(call.span, name, len(call.arguments), words))
+
+
+# ---- keys ----
+
+
+def _note_keys(body: Body, function: Typed, slots: list[tree.Expression | None]) -> None:
+    """Warns where a draw uses a key that another draw, or a derivation, uses too (rule 7)."""
+    signature = _primitive(body, function)
+    if signature is None or not isinstance(signature.type, FunctionType):
+        return
+    declaration = signature.declaration
+    assert isinstance(declaration, tree.PrimitiveDeclaration)
+    derives = signature.symbol.module == "random" and signature.symbol.name == "at"
+    for slot, parameter in zip(slots, signature.type.parameters, strict=True):
+        is_key = isinstance(parameter.type, TensorType) and parameter.type.dtype == "Key"
+        if isinstance(slot, tree.Variable) and is_key and declaration.group.text != "movement":
+            body.note_key(slot.name.text, slot.span, draws=not derives)
+
+
 # ---- the call itself ----
 
 
@@ -198,23 +229,39 @@ def finish_call(
 ) -> Typed:
     """Arguments checked against parameters (functions last, when more is known), the result at its place."""
     federated = is_federated(type)
-    if federated and not body.test:
-        if body.region is not None:
-            body.report(errors.movement_inside(span, body.region.what))
-        elif not body.fed:
-            body.report(errors.movement_in_local(span, _name_of(function).strip("`")))
+    if federated and not body.test and (body.region is not None or not body.fed):
+        return _misplaced_movement(body, function, type, slots, span)
     if expected is not None and not body.test:
-        body.assign(type.result, expected if federated else unplaced(expected), span)
+        body.solver.hint(type.result, expected if federated else unplaced(expected))
     if isinstance(function, Global):
         _demand_defaults(body, function, type, slots, span)
-    typed, uses = _arguments(body, type, slots, _name_of(function), lifted=body.fed and not federated)
+    typed, uses = _arguments(body, type, slots, function, lifted=body.fed and not federated)
+    if typed is None:
+        body.solver.give_up(type)
+        return Call(function, (), ERROR, span)
     if federated and body.test:
         return Call(function, typed, plain(body.resolve(type.result, span)), span)
     if federated:
         return Call(function, typed, body.resolve(type.result, span), span)
     if type.capture is not None:
-        uses.append((span, PlacedType(*type.capture, UNIT)))
+        uses.append((function.span, captured(type.capture)))
     return Call(function, typed, body.at(body.join(uses), type.result, span), span)
+
+
+def _misplaced_movement(
+    body: Body, function: Typed, type: FunctionType, slots: list[tree.Expression | None], span: Span
+) -> Typed:
+    """A movement in a branch, a loop, a lambda or local code; its arguments are checked all the same."""
+    if body.region is not None:
+        body.report(errors.movement_inside(span, body.region.what))
+    else:
+        body.report(errors.movement_in_local(span, _name_of(function).strip("`")))
+    with body.one_computation("a movement", apart=True):
+        for slot in slots:
+            if slot is not None:
+                body.infer(slot)
+    body.solver.give_up(type)
+    return Call(function, (), ERROR, span)
 
 
 def _demand_defaults(
@@ -230,8 +277,10 @@ def _demand_defaults(
 
 
 def _arguments(
-    body: Body, type: FunctionType, slots: list[tree.Expression | None], name: str, *, lifted: bool
-) -> tuple[tuple[Typed | None, ...], list[tuple[Span, Type]]]:
+    body: Body, type: FunctionType, slots: list[tree.Expression | None], function: Typed, *, lifted: bool
+) -> tuple[tuple[Typed | None, ...] | None, list[tuple[Span, Type]]]:
+    """The arguments, None for all where one does not fit; and the placed values that they are."""
+    good = True
     typed: list[Typed | None] = [None] * len(slots)
     uses: list[tuple[Span, Type]] = []
     later = [k for k, slot in enumerate(slots) if isinstance(slot, tree.Lambda)]
@@ -246,9 +295,16 @@ def _arguments(
         have = body.resolved(argument)
         if lifted:
             have = _lift(body, have, argument.span, uses)
-        shown = f"`{parameter.name}` of {name}" if parameter.name else f"argument {k + 1} of {name}"
-        body.demand(have, wanted, argument.span, f"{shown} is {print_type(body.resolve(wanted, slot.span))}")
-    return tuple(typed), uses
+        why = _why(function, k, parameter.name, print_type(body.resolve(wanted, slot.span)))
+        good = body.demand(have, wanted, argument.span, why) and good
+    return tuple(typed) if good else None, uses
+
+
+def _why(function: Typed, index: int, parameter: str, wanted: str) -> str:
+    """Which parameter wants the type."""
+    name = _name_of(function)
+    shown = f"`{parameter}` of {name}" if parameter else f"argument {index + 1} of {name}"
+    return f"{shown} is {wanted}" if len(wanted) <= LONGEST_TYPE else f"this is {shown}"
 
 
 def _lift(body: Body, type: Type, span: Span, uses: list[tuple[Span, Type]]) -> Type:
@@ -258,7 +314,7 @@ def _lift(body: Body, type: Type, span: Span, uses: list[tuple[Span, Type]]) -> 
         uses.append((span, type))
         return type.type
     if isinstance(type, FunctionType) and type.capture is not None:
-        uses.append((span, PlacedType(*type.capture, UNIT)))
+        uses.append((span, captured(type.capture)))
         return FunctionType(type.parameters, type.result)
     if is_bundle(type):
         body.report(errors.bundle(span, type))
@@ -310,8 +366,26 @@ def _primitive_call(
         return _flatten(body, function, arguments, call.span)
     if declaration.group.text == "reduction" and len(slots) == 2 and slots[0] is not None and slots[1] is None:
         return _reduce_all(body, function, body.infer(slots[0]), type, call.span)
-    _bind_statics(body, signature, function, slots)
-    return finish_call(body, function, type, slots, call.span, expected)
+    if not _bind_statics(body, signature, function, slots):
+        body.solver.give_up(type)
+        return Call(function, (), ERROR, call.span)
+    found = finish_call(body, function, type, slots, call.span, expected)
+    if declaration.name.text == "reshape" and not _verify_reshape(body, type, call.span):
+        return Call(function, (), ERROR, call.span)
+    return found
+
+
+def _verify_reshape(body: Body, type: FunctionType, span: Span) -> bool:
+    """Whether a tensor may have as many numbers as the shape it is given."""
+    before, after = (body.resolve(part, span) for part in (type.parameters[0].type, type.result))
+    if not (isinstance(before, TensorType) and isinstance(after, TensorType)):
+        return True
+    if not (is_known(before.shape) and is_known(after.shape)):
+        return True
+    old, new = (product(tuple(s for s in each.shape if not isinstance(s, PackItem))) for each in (before, after))
+    if can_differ(old, new):
+        body.report(errors.shape_mix(span, print_type(before), print_type(after), f"{old} numbers are not {new}"))
+    return not can_differ(old, new)
 
 
 def _allowed(body: Body) -> set[str]:
@@ -319,8 +393,9 @@ def _allowed(body: Body) -> set[str]:
     return root.allowed if root is not None else set()
 
 
-def _bind_statics(body: Body, signature: Signature, function: Global, slots: list[tree.Expression | None]) -> None:
-    """Arguments that the result's type mentions are sizes, known when compiling."""
+def _bind_statics(body: Body, signature: Signature, function: Global, slots: list[tree.Expression | None]) -> bool:
+    """Arguments that the result's type mentions are sizes, known when compiling. Whether they are."""
+    good = True
     names = [parameter.name.text for parameter in signature.declaration.parameters]  # type: ignore[union-attr]
     defaults = {p.name.text: p.default for p in signature.declaration.parameters}  # type: ignore[union-attr]
     for name, parameter in signature.statics:
@@ -330,15 +405,22 @@ def _bind_statics(body: Body, signature: Signature, function: Global, slots: lis
         if isinstance(parameter, int) or parameter not in function.instance.packs:
             size = static_size(body, slot)
             if size is None:
-                body.report(errors.not_static(slot.span, name))
+                good = _not_static(body, slot, name)
             elif not isinstance(parameter, int):
                 body.solver.assign_size(size, function.instance.sizes[parameter.terms[0][0][0]])  # type: ignore[union-attr]
         else:
             shape = static_shape(body, slot)
             if shape is None:
-                body.report(errors.not_static(slot.span, name))
+                good = _not_static(body, slot, name)
             else:
                 body.solver.assign_shape(shape, function.instance.packs[parameter])  # type: ignore[index]
+    return good
+
+
+def _not_static(body: Body, slot: tree.Expression, name: str) -> bool:
+    if not isinstance(body.resolved(body.infer(slot)), ErrorType):
+        body.report(errors.not_static(slot.span, f"`{name}`"))
+    return False
 
 
 def _reduce_all(body: Body, function: Global, argument: Typed, type: FunctionType, span: Span) -> Typed:
@@ -370,6 +452,8 @@ def _infer_form(body: Body, form: str, call: tree.Call, expected: Type | None) -
     if form in ("value_and_grad", "grad"):
         if len(call.arguments) != 1:
             body.report(errors.wrong_count(call.span, f"`{form}`", len(call.arguments), "one function"))
+            for argument in call.arguments:
+                body.infer(argument.value)
             return TupleOf((), ERROR, call.span)
         return gradient(body, form, body.infer(call.arguments[0].value), call.span)
     if form == "federated_map":
@@ -401,17 +485,28 @@ def gradient(body: Body, form: str, function: Typed, span: Span) -> Typed:
     if isinstance(type, ErrorType):
         return GradientOf(form == "value_and_grad", function, ERROR, span)
     if not isinstance(type, FunctionType) or not type.parameters:
-        body.report(errors.not_differentiable(span, type))
+        body.report(
+            errors.not_differentiable(function.span, f"this is {print_type(type)}, not a function of something")
+        )
+        return GradientOf(form == "value_and_grad", function, ERROR, span)
+    if is_federated(type):
+        body.report(errors.not_differentiable(function.span, "this is a federated function"))
         return GradientOf(form == "value_and_grad", function, ERROR, span)
     first = type.parameters[0].type
     value = body.resolve(type.result, span)
     scalar = value.items[0] if isinstance(value, TupleType) and value.items else value
+    good = True
     if not body.solver.satisfies(first, "Float"):
-        body.report(errors.not_differentiable(span, body.solver.resolve(first)))
-    if not (
+        good = False
+        shown = print_type(body.resolve(first, span))
+        body.report(errors.not_differentiable(function.span, f"its first parameter is {shown}, not made of floats"))
+    elif not (
         isinstance(scalar, TensorType) and not scalar.shape and body.solver.satisfies(scalar, "Float")
     ) and not isinstance(scalar, ErrorType | Meta):
-        body.report(errors.not_differentiable(span, scalar))
+        good = False
+        body.report(errors.not_differentiable(function.span, f"its result is {print_type(scalar)}, not one float"))
+    if not good:
+        return GradientOf(form == "value_and_grad", function, ERROR, span)
     result = TupleType((value, first)) if form == "value_and_grad" else first
     parameters = tuple(ParameterType(p.type) for p in type.parameters if p.required)
     return GradientOf(form == "value_and_grad", function, FunctionType(parameters, result, type.capture), span)
@@ -436,11 +531,18 @@ def infer_variable(body: Body, variable: tree.Variable) -> Typed:
     if meaning is None:
         if name in FORMS:
             body.report(errors.function_as_data(span, "passed on: call this form"))
+        elif _is_type(body, name):
+            body.report(name_errors.type_as_value(span, name))
         elif not body.globals.world.is_broken(body.module, name):
             known = [*body.scope, *body.annotations.names, *FORMS, *body.globals.world.names(body.module, "value")]
             body.report(name_errors.unknown_name(span, name, nearest(name, known)))
         return Local(name, ERROR, span)
     return use(body, meaning, span)
+
+
+def _is_type(body: Body, name: str) -> bool:
+    own = isinstance(body.annotations.names.get(name), TypeVariable)
+    return own or name in DTYPES or body.globals.world.lookup(body.module, name, "type") is not None
 
 
 def use(body: Body, symbol: Symbol, span: Span) -> Typed:
@@ -470,7 +572,9 @@ def infer_list(body: Body, written: tree.ListExpression, expected: Type | None) 
     rest = [
         body.expect(item, first.type, "all items of a list have one type", first.span) for item in written.items[1:]
     ]
-    types, place = strip_arguments(body, (first, *rest))
+    types, place = strip_arguments(body, (first, *rest), "an item of a list")
+    if any(isinstance(type, ErrorType) for type in types):
+        return ListOf((first, *rest), ERROR, written.span)
     result = prefix((len(written.items),), types[0])
     if result is None:
         body.report(errors.no_brackets(written.span, types[0]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedlang.check import errors
-from fedlang.check.body import Body, Variable
+from fedlang.check.body import Body, Variable, is_bundle
 from fedlang.check.typed import (
     Binder,
     BindName,
@@ -19,6 +19,7 @@ from fedlang.check.typed import (
     TupleOf,
     Typed,
 )
+from fedlang.names import errors as name_errors
 from fedlang.names.nearest import nearest
 from fedlang.source import Span
 from fedlang.syntax import tree
@@ -55,20 +56,17 @@ from fedlang.types.types import (
 def check_block(body: Body, block: tree.Block, expected: Type | None = None) -> BlockOf:
     """Statements in a scope of their own, then the value."""
     with body.inner_scope():
-        outer = dict(body.scope)
-        statements = tuple(_statement(body, statement) for statement in block.statements)
+        made: list[tuple[str, Variable]] = []
+        statements = tuple(_statement(body, statement, made) for statement in block.statements)
         value = body.infer(block.value, expected)
-        _warn_unused(body, outer)
+        for name, variable in made:
+            if not variable.used and not name.startswith("_"):
+                body.report(errors.unused(variable.span, name))
     return BlockOf(statements, value, body.resolved(value), block.span)
 
 
-def _warn_unused(body: Body, outer: dict[str, Variable]) -> None:
-    for name, variable in body.scope.items():
-        if variable is not outer.get(name) and not variable.used and not name.startswith("_"):
-            body.report(errors.unused(variable.span, name))
-
-
-def _statement(body: Body, statement: tree.Let | tree.Effect) -> LetOf | EffectOf:
+def _statement(body: Body, statement: tree.Let | tree.Effect, made: list[tuple[str, Variable]]) -> LetOf | EffectOf:
+    """A statement; the variables of a `let` are put into `made`."""
     if isinstance(statement, tree.Effect):
         return _effect(body, statement)
     if statement.type is not None:
@@ -80,16 +78,16 @@ def _statement(body: Body, statement: tree.Let | tree.Effect) -> LetOf | EffectO
         type = body.resolved(value)
     if not has_function(type):
         body.solver.default_literals(type)
-    before = body.scope
-    body.scope = dict(before)
-    binder = bind(body, statement.pattern, open_unknowns(body.resolve(type, statement.span)))
-    for name, variable in before.items():
-        if body.scope.get(name) is not variable and not variable.used and not name.startswith("_"):
-            body.scope.setdefault(name, variable)
+    before = dict(body.scope)
+    binder = bind_whole(body, statement.pattern, open_unknowns(body.resolve(type, statement.span)))
+    made += [(name, variable) for name, variable in body.scope.items() if before.get(name) is not variable]
     return LetOf(binder, value, statement.span)
 
 
 def _effect(body: Body, effect: tree.Effect) -> EffectOf:
+    for argument in effect.arguments:
+        if argument.name is not None:
+            body.report(errors.effect_arguments(argument.name.span, effect.kind, "no names before its arguments"))
     texts = [a.value.value for a in effect.arguments if isinstance(a.value, tree.StringLiteral)]
     values = [a.value for a in effect.arguments if not isinstance(a.value, tree.StringLiteral)]
     message = texts[0] if texts else ""
@@ -107,8 +105,11 @@ def _effect(body: Body, effect: tree.Effect) -> EffectOf:
             pass
     for value in typed:
         if has_function(body.resolved(value)):
-            body.report(errors.function_as_data(value.span, "shown"))
+            body.refuse_function(value, "shown")
+        elif is_bundle(body.resolved(value)):
+            body.report(errors.bundle(value.span, body.resolved(value)))
         body.solver.default_literals(body.resolved(value))
+    body.join([(value.span, body.resolved(value)) for value in typed])
     return EffectOf(effect.kind, message, typed, effect.span)
 
 
@@ -120,6 +121,33 @@ def _needs_bool(body: Body, value: Typed) -> None:
 
 
 # ---- patterns ----
+
+
+def bind_whole(body: Body, pattern: tree.Pattern, type: Type) -> Binder:
+    """As `bind`, for a pattern that is no part of another: its names must differ."""
+    verify_names(body, _names_of(pattern))
+    return bind(body, pattern, type)
+
+
+def verify_names(body: Body, names: list[tree.Name]) -> None:
+    """Reports a name that stands twice among those bound together."""
+    seen: set[str] = set()
+    for name in names:
+        if name.text in seen and name.text != "_":
+            body.report(name_errors.name_twice(name, "name"))
+        seen.add(name.text)
+
+
+def _names_of(pattern: tree.Pattern) -> list[tree.Name]:
+    match pattern:
+        case tree.NamePattern(name):
+            return [name]
+        case tree.TuplePattern(items):
+            return [name for item in items for name in _names_of(item)]
+        case tree.RecordPattern(names):
+            return list(names)
+        case _:
+            return []
 
 
 def bind(body: Body, pattern: tree.Pattern, type: Type) -> Binder:
@@ -178,10 +206,9 @@ def infer_lambda(body: Body, written: tree.Lambda, expected: Type | None) -> Typ
     hints = hint.parameters if isinstance(hint, FunctionType) else ()
     wanted = hint.result if isinstance(hint, FunctionType) else None
     if isinstance(hint, FunctionType) and len(hints) != len(written.parameters):
-        body.report(
-            errors.wrong_count(written.span, "the function", len(written.parameters), f"{len(hints)} parameters here")
-        )
+        body.report(errors.lambda_parameters(written.span, len(written.parameters), len(hints)))
         return Function((), BlockOf((), _nothing(written.span), ERROR, written.span), ERROR, written.span)
+    verify_names(body, [parameter.name for parameter in written.parameters])
     with body.inner_scope(), body.one_computation("a lambda") as region:
         parameters = tuple(
             _lambda_parameter(body, parameter, hints[k].type if k < len(hints) else None)
@@ -223,6 +250,9 @@ def infer_if(body: Body, written: tree.If, expected: Type | None) -> Typed:
     """`if`: the condition, and two blocks of one type. One computation, but for the condition."""
     condition = body.infer(written.condition)
     type = body.resolved(condition)
+    if is_bundle(type):
+        body.report(errors.bundle(condition.span, type))
+        type = ERROR
     uses: list[tuple[Span, Type]] = [(condition.span, type)]
     inner = unplaced(type)
     if isinstance(inner, TensorType) and inner.shape == ():
@@ -231,15 +261,32 @@ def infer_if(body: Body, written: tree.If, expected: Type | None) -> Typed:
         body.report(errors.needs_bool(condition.span, type))
     wanted = unplaced(body.resolve(expected, written.span)) if expected is not None else None
     with body.one_computation("a branch") as region:
-        then = check_block(body, written.then, wanted)
-        otherwise = check_block(body, written.otherwise, wanted)
-        mismatch = body.assign(otherwise.type, then.type, written.span)
-        if mismatch is not None:
-            body.report(errors.branches_differ(otherwise.value.span, mismatch))
-        if has_function(body.resolve(then.type, written.span)):
-            body.report(errors.function_as_data(then.value.span, "the result of an `if`"))
+        then = _side(body, written, written.then, wanted, first=True)
+        otherwise = _side(body, written, written.otherwise, wanted, first=False)
+        result = _branch_result(body, then, otherwise, written.span)
     place = body.join(uses + region.uses) if body.fed and body.region is None else None
-    return Branch(condition, then, otherwise, body.at(place, then.type, written.span), written.span)
+    return Branch(condition, then, otherwise, body.at(place, result, written.span), written.span)
+
+
+def _side(body: Body, written: tree.If, block: tree.Block, wanted: Type | None, *, first: bool) -> BlockOf:
+    outer = body.sides
+    body.sides = (*outer, (written.span.start, first))
+    checked = check_block(body, block, wanted)
+    body.sides = outer
+    return checked
+
+
+def _branch_result(body: Body, then: BlockOf, otherwise: BlockOf, span: Span) -> Type:
+    """The type both sides have; the error type where it is reported that they have none."""
+    if has_function(body.resolve(then.type, span)):
+        body.refuse_function(then.value, "the result of an `if`")
+        return ERROR
+    mismatch = body.assign(otherwise.type, then.type, span)
+    if mismatch is not None:
+        body.report(errors.branches_differ(otherwise.value.span, mismatch))
+        body.solver.give_up(then.type)
+        return ERROR
+    return otherwise.type if isinstance(body.resolve(then.type, span), ErrorType) else then.type
 
 
 # ---- loops ----
@@ -253,7 +300,7 @@ def infer_loop(body: Body, written: tree.Loop, expected: Type | None) -> Typed:
     uses: list[tuple[Span, Type]] = [(e.span, gathered(body.resolved(e))) for e in (over, start)]
     over_type, carry = (unplaced(type) for _, type in uses)
     if has_function(carry):
-        body.report(errors.function_as_data(start.span, "the state of a loop"))
+        body.refuse_function(start, "the state of a loop")
         carry = ERROR
     elif not is_data(carry):
         body.report(errors.bundle(start.span, carry))
@@ -262,10 +309,10 @@ def infer_loop(body: Body, written: tree.Loop, expected: Type | None) -> Typed:
     carry = open_unknowns(body.resolve(carry, start.span))
     length, element = _element(body, written, over_type, over.span)
     with body.inner_scope(), body.one_computation("a loop") as region:
+        if written.element is not None:
+            verify_names(body, [*_names_of(written.element), *_names_of(written.state)])
         element_binder = bind(body, written.element, element) if written.element is not None else BindNothing()
         state_binder = bind(body, written.state, carry)
-        for variable in body.scope.values():
-            variable.used = True
         block = check_block(body, written.body, None if written.kind == "scan" else carry)
         result = _loop_result(body, written, block, carry, length, start.span)
     place = body.join(uses + region.uses) if body.fed and body.region is None else None
@@ -308,9 +355,13 @@ def _loop_result(body: Body, written: tree.Loop, block: BlockOf, carry: Type, le
     mismatch = body.assign(following, carry, span)
     if mismatch is not None:
         body.report(errors.carry_differs(span, mismatch, because))
+        return ERROR
     if output is None:
         return carry
     body.solver.default_literals(output)
+    if has_function(output):
+        body.report(errors.function_as_data(span, "the output of a `scan`"))
+        return ERROR
     stacked = prefix((length,), body.resolve(output, span))
     if stacked is None:
         body.report(errors.no_brackets(span, output))

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from fedlang.check import errors
 from fedlang.check.annotations import Alias, Annotations, Parameter, placed_parameters
-from fedlang.check.body import Body, Signature
-from fedlang.check.control import check_block
+from fedlang.check.body import Body, Signature, Variable, mentions_place
+from fedlang.check.control import check_block, verify_names
 from fedlang.check.expressions import infer
 from fedlang.check.typed import BindName, BlockOf, Checked, CheckedTest, Default, Method
 from fedlang.diagnostics import Diagnostic
 from fedlang.frozen import Frozen
 from fedlang.names import errors as name_errors
-from fedlang.names.world import NamedDeclaration, Symbol, World
+from fedlang.names.world import NamedDeclaration, Symbol, World, is_reserved
 from fedlang.source import Span
 from fedlang.syntax import tree
 from fedlang.types.solve import open_unknowns
 from fedlang.types.substitute import Substitution, substitute
 from fedlang.types.types import (
     ERROR,
+    KEY,
     SERVER,
     ErrorType,
     FunctionType,
@@ -30,6 +31,7 @@ from fedlang.types.types import (
     TypeVariable,
     fresh_meta,
     fresh_variable,
+    has_function,
     is_data,
     leaves,
     placed,
@@ -64,11 +66,13 @@ class Checker:
 
     # ---- what others ask ----
 
-    def alias(self, symbol: Symbol) -> Alias | None:
-        """The type that a `type` declaration names."""
+    def alias(self, symbol: Symbol, span: Span | None = None) -> Alias | None:
+        """The type that a `type` declaration names; `span` is where it is used, if it is."""
         if symbol not in self._aliases:
             declaration = self.world.declaration(symbol)
-            if not isinstance(declaration, tree.TypeDeclaration) or self._is_busy(symbol, declaration.name.span):
+            if not isinstance(declaration, tree.TypeDeclaration) or self._is_busy(
+                symbol, span or declaration.name.span
+            ):
                 return None
             self._busy.append(symbol)
             annotations = self._annotations(symbol.module)
@@ -99,7 +103,7 @@ class Checker:
         if symbol not in self._busy:
             return False
         chain = [str(each) for each in (*self._busy[self._busy.index(symbol) :], symbol)]
-        self._report(errors.recursion(span, chain))
+        self._report(errors.recursion(span, chain, of_types=symbol.space == "type"))
         return True
 
     def _report(self, diagnostic: Diagnostic) -> None:
@@ -128,33 +132,36 @@ class Checker:
         if isinstance(declaration, tree.PrimitiveDeclaration):
             annotations.statics = _static_names(declaration)
         annotations.any_type = lambda kind: _anonymous(parameters, kind)
-        bound = tuple(self._parameter(annotations, parameter) for parameter in declaration.parameters)
+        local = isinstance(declaration, tree.FunctionDeclaration) and declaration.kind == "fn"
+        bound = tuple(self._parameter(annotations, p, local=local) for p in declaration.parameters)
         annotations.any_type = None
         seen: set[str] = set()
         for parameter in declaration.parameters:
             if parameter.name.text in seen and parameter.name.text != "_":
                 self._report(name_errors.name_twice(parameter.name, "parameter"))
             seen.add(parameter.name.text)
+            if is_reserved(parameter.name.text):
+                self._report(name_errors.reserved(parameter.name))
         result = self._result(symbol, declaration, annotations, bound, tuple(parameters))
         if result is None:
             return None
         type = FunctionType(_parameter_types(declaration.parameters, bound), result)
         statics = _statics(annotations, declaration)
-        if isinstance(declaration, tree.FunctionDeclaration) and declaration.kind == "fn":
-            self._no_places(declaration, type)
         signature = Signature(symbol, declaration, tuple(parameters), type, statics)
         return Parts(annotations, signature, tuple(BindName(b.name, open_unknowns(b.type)) for b in bound))
 
-    def _no_places(self, declaration: tree.FunctionDeclaration, type: FunctionType) -> None:
-        written = [p.type for p in declaration.parameters] + [declaration.result]
-        for tree_type, kind in zip(written, [*(p.type for p in type.parameters), type.result], strict=True):
-            if tree_type is not None and isinstance(kind, PlacedType):
-                self._report(errors.place_in_local(tree_type.span))
+    def _written(self, annotations: Annotations, written: tree.TypeTree, *, local: bool) -> Type:
+        """A type of a signature; one with places has none where it is that of a `fn`."""
+        type = annotations.type(written)
+        if not local or not mentions_place(type):
+            return type
+        self._report(errors.place_in_local(written.span))
+        return unplaced(type) if is_data(unplaced(type)) else ERROR
 
-    def _parameter(self, annotations: Annotations, parameter: tree.Parameter) -> BindName:
+    def _parameter(self, annotations: Annotations, parameter: tree.Parameter, *, local: bool) -> BindName:
         name = parameter.name.text
         if parameter.type is not None:
-            return BindName(name, annotations.type(parameter.type))
+            return BindName(name, self._written(annotations, parameter.type, local=local))
         self._report(errors.no_parameter_type(parameter.span, name))
         return BindName(name, ERROR)
 
@@ -168,7 +175,8 @@ class Checker:
     ) -> Type | None:
         assert not isinstance(declaration, tree.TypeDeclaration)
         if not isinstance(declaration, tree.ProcessDeclaration) and declaration.result is not None:
-            return annotations.type(declaration.result)
+            local = isinstance(declaration, tree.FunctionDeclaration) and declaration.kind == "fn"
+            return self._written(annotations, declaration.result, local=local)
         signature = Signature(symbol, declaration, parameters, ERROR)
         parts = Parts(annotations, signature, tuple(BindName(b.name, open_unknowns(b.type)) for b in bound))
         checked = self._checked[symbol] = self._check(symbol, declaration, parts)
@@ -181,7 +189,8 @@ class Checker:
         body.called = self.calls.setdefault(symbol, [])
         for parameter in parts.bound:
             if parameter.name != "_":
-                body.bind(parameter.name, parameter.type, parts.signature.declaration.span).used = True
+                variable = body.scope[parameter.name] = Variable(parameter.type, parts.signature.declaration.span)
+                variable.used = True
         return body
 
     def _check(self, symbol: Symbol, declaration: NamedDeclaration, parts: Parts) -> Checked | None:
@@ -279,6 +288,7 @@ class Checker:
             made.append(self._check_method(symbol, parts, method, state))
             result = _result_of(made[-1].type)
             if method.name.text == "initialize":
+                self._verify_initialize(method, made[-1].type)
                 state, state_span = result, method.body.value.span
             elif method.name.text == "next":
                 self._check_next(method, result, state, state_span)
@@ -286,10 +296,20 @@ class Checker:
         nothing = Substitution({}, {}, {})
         return Checked(symbol, declaration, parts.bound, defaults, tuple(made), nothing, RecordType(fields))
 
+    def _verify_initialize(self, method: tree.Method, type: Type) -> None:
+        """`initialize` takes the key of the run, and gives data."""
+        assert isinstance(type, FunctionType)
+        kinds = [p.type for p in type.parameters]
+        if kinds != [PlacedType(SERVER, False, KEY)] and not any(isinstance(kind, ErrorType) for kind in kinds):
+            self._report(errors.initialize_key(method.name.span))
+        if has_function(type.result):
+            self._report(errors.state_holds_function(method.body.value.span, type.result))
+
     def _check_method(self, symbol: Symbol, parts: Parts, method: tree.Method, state: Type) -> Method:
         body = self._body(parts, symbol, fed=True)
         bound: list[BindName] = []
         kinds: list[ParameterType] = []
+        verify_names(body, [parameter.name for parameter in method.parameters])
         for index, parameter in enumerate(method.parameters):
             if parameter.type is not None:
                 type = parts.annotations.type(parameter.type)
@@ -350,6 +370,10 @@ class Checker:
             return None
         if not isinstance(type, RecordType) or not all(isinstance(item, FunctionType) for _, item in type.fields):
             self._report(errors.not_a_process(value.span, type))
+            return None
+        missing = next((name for name in METHODS if type.field(name) is None), "")
+        if missing:
+            self._report(errors.not_a_process(value.span, type, missing))
             return None
         block = BlockOf((), value, type, value.span)
         return Checked(symbol, declaration, parts.bound, defaults, block, body.solver.solution, type)

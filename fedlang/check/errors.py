@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fedlang.diagnostics import Diagnostic, Edit, Label
 from fedlang.source import Span
+from fedlang.types.dtypes import DTYPES, FLOATS
 from fedlang.types.solve import Mismatch
-from fedlang.types.types import PlacedType, Type, print_type
+from fedlang.types.types import FunctionType, PlacedType, Type, TypeVariable, print_type
 
 
 def _one(code: str, title: str, span: Span, label: str = "", hint: str = "", notes: tuple[str, ...] = ()) -> Diagnostic:
@@ -14,10 +15,42 @@ def _one(code: str, title: str, span: Span, label: str = "", hint: str = "", not
 
 def mismatch(span: Span, found: Mismatch, why: str, because: Span | None = None) -> Diagnostic:
     """A value of one type where another is wanted."""
-    path = f"`{found.path}`: " if found.path else ""
-    labels = (Label(span, f"{path}{found.actual}, not {found.expected}"), *((Label(because, why),) if because else ()))
-    notes = tuple(text for text in (found.reason, "" if because else why) if text)
+    label, reason = _difference(found)
+    labels = (Label(span, label), *((Label(because, why),) if because else ()))
+    notes = tuple(text for text in (reason, "" if because else why) if text)
     return Diagnostic("FED0301", "types do not match", labels, notes)
+
+
+def _difference(found: Mismatch, start: str = "", joined: str = ", not ", end: str = "") -> tuple[str, str]:
+    """Where two types part, and why: the fields alone where those are the difference."""
+    path = f"`{start}{found.path}`: " if start or found.path else ""
+    if found.reason.startswith("field `"):
+        return f"{path}{found.reason}", ""
+    return f"{path}{found.actual}{joined}{found.expected}{end}", found.reason
+
+
+def bound_not_met(span: Span, found: Mismatch, why: str) -> Diagnostic:
+    """A type argument, told by a value, that the bound of its type parameter does not allow."""
+    path = f"`{found.path}`: " if found.path else ""
+    title = f"{KINDS.get(found.bound, found.bound)} are needed here"
+    label = f"{path}this is {found.actual}"
+    return Diagnostic(
+        "FED0311", title, (Label(span, label),), (why,) if why else (), _cast_hint(found.actual, found.bound)
+    )
+
+
+# What a bound allows, in words.
+KINDS = {"Float": "floats", "Int": "integers", "Number": "numbers"}
+KINDS |= {bound.lower(): words for bound, words in KINDS.items()}
+
+
+def _cast_hint(type: str, bound: str) -> str:
+    """How to make a tensor of one dtype one that a bound allows."""
+    dtype = type.split("[")[0]
+    if dtype not in DTYPES or dtype in ("string", "Key"):
+        return ""
+    wanted = "float32" if bound.lower() == "float" else "int32"
+    return f"convert it: `cast[{wanted}](…)`"
 
 
 def unknown_field(span: Span, name: str, type: Type, fields: list[str], near: str | None) -> Diagnostic:
@@ -73,10 +106,27 @@ def argument_twice(span: Span, word: str) -> Diagnostic:
 
 def dtype_mix(span: Span, left: str, right: str) -> Diagnostic:
     """Arithmetic between two dtypes."""
-    hint = f"convert one side: `cast[{left}](…)`"
+    wanted = next((dtype for dtype in (left, right) if dtype in FLOATS), left)
+    hint = f"convert one side: `cast[{wanted}](…)`"
     return _one(
         "FED0309", "dtypes do not match", span, f"{left} with {right}", hint, ("nothing is converted silently",)
     )
+
+
+def dtype_wanted(span: Span, wanted: str, found: str) -> Diagnostic:
+    """An operand of one dtype where an operation takes another."""
+    hint = "compare it, as in `x != 0`" if wanted == "bool" else f"convert it: `cast[{wanted}](…)`"
+    return _one("FED0309", "dtypes do not match", span, f"{found}, not {wanted}", hint)
+
+
+def no_spread(span: Span, scalar: str, structure: str) -> Diagnostic:
+    """A scalar that cannot take the dtypes of a record's leaves."""
+    hint = "only a float scalar spreads, and over floats alone: `cast[float32](…)`"
+    return _one("FED0309", "dtypes do not match", span, f"{scalar} with {_short(structure)}", hint)
+
+
+def _short(type: str) -> str:
+    return type if len(type) <= 60 else "a record" if type.startswith("{") else "a tuple"
 
 
 def shape_mix(span: Span, left: str, right: str, reason: str) -> Diagnostic:
@@ -86,13 +136,25 @@ def shape_mix(span: Span, left: str, right: str, reason: str) -> Diagnostic:
 
 def bound_missed(span: Span, type: Type, bound: str, what: str) -> Diagnostic:
     """A type that a bound does not allow."""
-    hint = f"bound the type parameter: `{print_type(type)}: {bound}`" if len(print_type(type)) == 1 else ""
-    return _one("FED0311", f"{what} needs {bound}", span, f"this is {print_type(type)}", hint)
+    shown = print_type(type)
+    if isinstance(type, TypeVariable) and bound in KINDS:
+        hint = f"bound the type parameter: `{shown}: {bound}`"
+    elif bound == "float" and shown.startswith(("int", "uint")):
+        hint = (
+            "`//` divides integers; else convert them: `cast[float32](…)`"
+            if what == "`/`"
+            else _cast_hint(shown, bound)
+        )
+    else:
+        hint = _cast_hint(shown, bound) if bound in KINDS else ""
+    return _one("FED0311", f"{what} needs {KINDS.get(bound, bound)}", span, f"this is {shown}", hint)
 
 
 def unsolved(span: Span, name: str, parameter: str) -> Diagnostic:
     """A type argument that nothing determines."""
-    return _one("FED0312", f"the type `{parameter}` of {name} cannot be told here", span, hint=f"write it: `{name}[…]`")
+    return _one(
+        "FED0312", f"the type `{parameter}` of `{name}` cannot be told here", span, hint=f"write it: `{name}[…]`"
+    )
 
 
 def unknown_here(span: Span) -> Diagnostic:
@@ -112,7 +174,7 @@ def literal_range(span: Span, text: str, dtype: str) -> Diagnostic:
 
 def not_static(span: Span, parameter: str) -> Diagnostic:
     """A run-time value where a size must be known."""
-    return _one("FED0315", f"`{parameter}` must be known when compiling", span, "a number or a size is needed here")
+    return _one("FED0315", f"{parameter} must be known when compiling", span, "a number or a size is needed here")
 
 
 def shape_function(span: Span, reason: str) -> Diagnostic:
@@ -120,9 +182,17 @@ def shape_function(span: Span, reason: str) -> Diagnostic:
     return _one("FED0316", "the result has no shape", span, reason)
 
 
-def recursion(span: Span, chain: list[str]) -> Diagnostic:
+def recursion(span: Span, chain: list[str], *, of_types: bool = False) -> Diagnostic:
     """A declaration that needs itself."""
-    return _one("FED0317", "recursion is not allowed", span, " → ".join(chain), "use `fold`, `scan` or `repeat`")
+    title = "a type cannot contain itself" if of_types else "recursion is not allowed"
+    hint = "a sequence, `T*`, holds any number of values" if of_types else "use `fold`, `scan` or `repeat`"
+    return _one("FED0317", title, span, " → ".join(chain), hint)
+
+
+def lambda_parameters(span: Span, given: int, wanted: int) -> Diagnostic:
+    """A lambda with more or fewer parameters than it will be given."""
+    words = f"a function of {wanted} parameter{'s' if wanted != 1 else ''} is wanted here"
+    return _one("FED0305", words, span, f"this one has {given}")
 
 
 def wrong_arguments(span: Span, name: str, given: int, wanted: int) -> Diagnostic:
@@ -130,9 +200,9 @@ def wrong_arguments(span: Span, name: str, given: int, wanted: int) -> Diagnosti
     return _one("FED0318", f"{name} takes {wanted} type argument{'s' if wanted != 1 else ''}", span, f"{given} given")
 
 
-def no_type_arguments(span: Span, name: str) -> Diagnostic:
+def no_type_arguments(span: Span, name: str, wanted: str = "") -> Diagnostic:
     """A type or size that is not one."""
-    return _one("FED0319", f"`{name}` cannot stand here", span)
+    return _one("FED0319", f"`{name}` cannot stand here", span, wanted)
 
 
 def no_brackets(span: Span, type: Type) -> Diagnostic:
@@ -164,9 +234,10 @@ def bad_pattern(span: Span, type: Type, wanted: str) -> Diagnostic:
     return _one("FED0324", f"the pattern wants {wanted}", span, f"the value is {print_type(type)}")
 
 
-def not_differentiable(span: Span, type: Type) -> Diagnostic:
+def not_differentiable(span: Span, label: str) -> Diagnostic:
     """A gradient by, or of, something that is not made of floats."""
-    return _one("FED0325", "no gradient can be taken here", span, f"this is {print_type(type)}, not made of floats")
+    hint = "a gradient is of a function whose first parameter is made of floats, and whose result is one float"
+    return _one("FED0325", "no gradient can be taken here", span, label, hint)
 
 
 def bad_index(span: Span, reason: str) -> Diagnostic:
@@ -181,19 +252,15 @@ def needs_bool(span: Span, type: Type) -> Diagnostic:
 
 def branches_differ(span: Span, found: Mismatch) -> Diagnostic:
     """Two sides of an `if` with different types."""
-    path = f"`{found.path}`: " if found.path else ""
-    return _one(
-        "FED0328", "the two branches have different types", span, f"{path}{found.actual} here, {found.expected} above"
-    )
+    label, reason = _difference(found, joined=" here, ", end=" above")
+    return _one("FED0328", "the two branches have different types", span, label, notes=(reason,) if reason else ())
 
 
 def state_differs(span: Span, found: Mismatch, because: Span) -> Diagnostic:
     """A process whose next state has another type than its first."""
-    path = f"`.state{found.path}`: "
-    labels = (Label(span, f"{path}{found.actual}, not {found.expected}"), Label(because, "the state begins here"))
-    return Diagnostic(
-        "FED0329", "`next` does not keep the type of the state", labels, (found.reason,) if found.reason else ()
-    )
+    label, reason = _difference(found, start=".state")
+    labels = (Label(span, label), Label(because, "the state begins here"))
+    return Diagnostic("FED0329", "`next` does not keep the type of the state", labels, (reason,) if reason else ())
 
 
 def unused(span: Span, name: str) -> Diagnostic:
@@ -214,9 +281,10 @@ def no_method(span: Span, name: str, missing: str) -> Diagnostic:
     )
 
 
-def not_a_process(span: Span, type: Type) -> Diagnostic:
+def not_a_process(span: Span, type: Type, missing: str = "") -> Diagnostic:
     """`process p = e` where `e` is no process."""
-    return _one("FED0333", "this is no process", span, f"{print_type(type)}, not a record of functions")
+    reason = f"it has no `{missing}`" if missing else f"{_short(print_type(type))} is not a record of functions"
+    return _one("FED0333", "this is no process", span, reason)
 
 
 def effect_arguments(span: Span, kind: str, wanted: str) -> Diagnostic:
@@ -226,13 +294,10 @@ def effect_arguments(span: Span, kind: str, wanted: str) -> Diagnostic:
 
 def carry_differs(span: Span, found: Mismatch, because: Span) -> Diagnostic:
     """A loop whose body gives another type than it takes."""
-    path = f"`{found.path}`: " if found.path else ""
-    labels = (Label(span, f"{path}{found.actual}, not {found.expected}"), Label(because, "the loop starts from this"))
+    label, reason = _difference(found)
+    labels = (Label(span, label), Label(because, "the loop starts from this"))
     return Diagnostic(
-        "FED0335",
-        "the loop's body does not keep the type of its state",
-        labels,
-        (found.reason,) if found.reason else (),
+        "FED0335", "the loop's body does not keep the type of its state", labels, (reason,) if reason else ()
     )
 
 
@@ -247,10 +312,32 @@ def no_parameter_type(span: Span, name: str) -> Diagnostic:
     return _one("FED0337", f"the type of `{name}` must be written", span, hint=f"`{name}: Type`")
 
 
+def key_twice(span: Span, first: Span, name: str) -> Diagnostic:
+    """One key used by two draws, or drawn from and derived from."""
+    labels = (Label(span, "used again here"), Label(first, "first used here"))
+    hint = f"derive a key for each draw: `random.at({name}, 0)`, `random.at({name}, 1)`"
+    return Diagnostic("FED0338", f"the draws from `{name}` are not independent", labels, (), hint, "warning")
+
+
+def state_holds_function(span: Span, type: Type) -> Diagnostic:
+    """A process whose state is not data."""
+    return _one(
+        "FED0323", "a function cannot be part of the state", span, f"this is {_short(print_type(type))}",
+        "functions are known when compiling; data is not",
+    )  # fmt: skip
+
+
+def initialize_key(span: Span) -> Diagnostic:
+    """`initialize` that does not take the key of the run."""
+    return _one("FED0339", "`initialize` takes one key", span, hint="write `initialize(key: Key@SERVER)`")
+
+
 # ---- places ----
 
 
 def _side(type: Type) -> str:
+    if isinstance(type, PlacedType) and isinstance(type.type, FunctionType):
+        return f"this has captured values at {type.place}"
     return print_type(type)
 
 
@@ -260,6 +347,8 @@ def places_mix(span: Span, left: tuple[Span, Type], right: tuple[Span, Type]) ->
     labels = (Label(server[0], _side(server[1])), Label(clients[0], _side(clients[1])))
     word = server[0].text if len(server[0].text) < 40 else "…"
     hint = f"send it to the clients, `federated_broadcast({word})`, or aggregate the other side first"
+    if isinstance(server[1], PlacedType) and isinstance(server[1].type, FunctionType):
+        hint = "send what it captures to the clients first, with `federated_broadcast(…)`"
     return Diagnostic("FED0401", "values at two places in one computation", labels, (), hint)
 
 

@@ -16,7 +16,7 @@ from fedlang.names.nearest import nearest
 from fedlang.names.world import ModuleName, Symbol
 from fedlang.source import Span
 from fedlang.syntax import tree
-from fedlang.types.dims import Size, can_differ, subtract
+from fedlang.types.dims import Size, subtract
 from fedlang.types.types import (
     BOOL,
     ERROR,
@@ -26,6 +26,7 @@ from fedlang.types.types import (
     Meta,
     PlacedType,
     RecordType,
+    SequenceType,
     TensorType,
     TupleType,
     Type,
@@ -33,6 +34,7 @@ from fedlang.types.types import (
     is_data,
     placed,
     prefix,
+    print_type,
     record,
     tuple_of,
     unplaced,
@@ -148,7 +150,9 @@ def _field(body: Body, access: tree.FieldAccess) -> Typed:
         meaning = body.globals.world.lookup(body.module, access.target.name.text, "value")
         if isinstance(meaning, ModuleName):
             return _no_member(body, meaning.module, access)
-    outer, body.region = body.region, None  # the field of a bundle may be at one place where the bundle is not
+    outer = body.region
+    if _is_path(access.target):
+        body.region = None  # the field of a bundle may be at one place where the bundle is not
     target = body.infer(access.target)
     body.region = outer
     type = body.resolved(target)
@@ -172,6 +176,13 @@ def _field(body: Body, access: tree.FieldAccess) -> Typed:
     return Field(target, name, body.strip(found, access.span), access.span)
 
 
+def _is_path(expression: tree.Expression) -> bool:
+    """Whether an expression only names a part of a variable."""
+    while isinstance(expression, tree.FieldAccess):
+        expression = expression.target
+    return isinstance(expression, tree.Variable)
+
+
 def _no_member(body: Body, module: str, access: tree.FieldAccess) -> Typed:
     scope = body.globals.world.scope(module)
     known = [name for space, name in scope.own if space == "value"] if scope else []
@@ -185,27 +196,37 @@ def _index(body: Body, index: tree.Index) -> Typed:
         return IndexOf(target, (), ERROR, index.span)
     items: list[Typed | SliceOf] = []
     operands: list[Typed] = [target]
+    good = True
     for item in index.items:
         if isinstance(item, tree.Slice):
-            items.append(_slice(body, item))
+            found = _slice(body, item)
+            good = good and found is not None
+            items.append(found or SliceOf(0, None))
         else:
             typed = body.infer(item)
             items.append(typed)
             operands.append(typed)
     types, place = strip_arguments(body, tuple(operands))
     for type, typed in zip(types[1:], operands[1:], strict=True):
-        body.demand(type, INT32, typed.span, "an index is an int32")
-    result = _indexed(body, types[0], items, index)
+        good = body.demand(type, INT32, typed.span, "an index is an int32") and good
+    result = _indexed(body, types[0], items, index) if good else ERROR
     return IndexOf(target, tuple(items), body.at(place, result, index.span), index.span)
 
 
-def _slice(body: Body, written: tree.Slice) -> SliceOf:
+def _slice(body: Body, written: tree.Slice) -> SliceOf | None:
+    """The ends of a slice; None where they are not sizes, which is reported."""
     start = static_size(body, written.start) if written.start is not None else 0
     stop = static_size(body, written.stop) if written.stop is not None else None
+    good = True
     for expression, found in ((written.start, start), (written.stop, stop)):
         if expression is not None and found is None:
-            body.report(errors.not_static(expression.span, "the end of a slice"))
-    return SliceOf(start or 0, stop)
+            good = False
+            if not isinstance(body.resolved(body.infer(expression)), ErrorType):
+                body.report(errors.not_static(expression.span, "an end of a slice"))
+        elif expression is not None and isinstance(found, int) and found < 0:
+            good = False
+            body.report(errors.bad_index(expression.span, "entries are counted from 0"))
+    return SliceOf(start or 0, stop) if good else None
 
 
 def _indexed(body: Body, type: Type, items: list[Typed | SliceOf], index: tree.Index) -> Type:
@@ -216,25 +237,44 @@ def _indexed(body: Body, type: Type, items: list[Typed | SliceOf], index: tree.I
         body.report(errors.unknown_here(index.target.span))
         return ERROR
     kept: list[Size] = []
-    for item in items:
+    for count, item in enumerate(items):
         front = body.solver.first_axis(type) if is_data(type) else None
         if front is None:
-            body.report(errors.bad_index(index.span, f"there are fewer axes than {len(items)}"))
+            body.report(errors.bad_index(index.span, _why_no_axis(type, count)))
             return ERROR
         size, type = front
         if isinstance(item, SliceOf):
-            kept.append(_sliced(body, size, item, index.span))
+            length = _sliced(body, size, item, index.span)
+            if length is None:
+                return ERROR
+            kept.append(length)
         elif isinstance(item, Literal) and isinstance(size, int) and not 0 <= int(item.value) < size:
             body.report(errors.bad_index(item.span, f"the axis has {size} entries, counted from 0"))
+            return ERROR
     return prefix(tuple(kept), type) or ERROR
 
 
-def _sliced(body: Body, size: Size, item: SliceOf, span: Span) -> Size:
+def _why_no_axis(type: Type, count: int) -> str:
+    """Why there is no axis to index, after `count` others."""
+    match type:
+        case SequenceType():
+            return "a sequence is read by a loop; `stack` makes a tensor of it"
+        case RecordType() | TupleType():
+            return f"the parts of {print_type(type)} have no first axis in common"
+        case TensorType(_, ()):
+            return f"there are {count} axes" if count > 1 else "there is 1 axis" if count else "a scalar has no axes"
+        case _:
+            return f"{print_type(type)} has no axis that is known"
+
+
+def _sliced(body: Body, size: Size, item: SliceOf, span: Span) -> Size | None:
+    """How long a slice is; None where it cannot be, which is reported."""
     stop = size if item.stop is None else item.stop
     if isinstance(stop, int) and isinstance(size, int) and stop > size:
         body.report(errors.bad_index(span, f"the slice ends at {stop}, the axis has {size} entries"))
+        return None
     length = subtract(stop, item.start)
-    if isinstance(length, int) and length < 0 and can_differ(length, 0):
+    if isinstance(length, int) and length < 0:
         body.report(errors.bad_index(span, "the slice ends before it starts"))
-        return 0
+        return None
     return length

@@ -65,7 +65,9 @@ def elementwise(body: Body, signature: Signature, function: Global, arguments: t
     return Call(function, arguments, body.at(place, result, span), span, tuple(spread))
 
 
-def strip_arguments(body: Body, arguments: tuple[Typed, ...]) -> tuple[list[Type], tuple[str, bool] | None]:
+def strip_arguments(
+    body: Body, arguments: tuple[Typed, ...], where: str = "computed with"
+) -> tuple[list[Type], tuple[str, bool] | None]:
     """The types of operands without their places, and the place of the computation."""
     types: list[Type] = []
     uses: list[tuple[Span, Type]] = []
@@ -78,7 +80,7 @@ def strip_arguments(body: Body, arguments: tuple[Typed, ...]) -> tuple[list[Type
             body.report(errors.bundle(argument.span, type))
             type = ERROR
         elif isinstance(type, FunctionType):
-            body.report(errors.function_as_data(argument.span, "computed with"))
+            body.refuse_function(argument, where)
             type = ERROR
         types.append(type)
     return types, body.join(uses)
@@ -129,7 +131,8 @@ def _tensors(
     for k in ranked:
         if wanted[k]:
             if not _same_dtype(body, types[k].dtype, wanted[k]):
-                body.report(errors.dtype_mix(arguments[k].span, wanted[k], print_type(TensorType(types[k].dtype, ()))))
+                found = print_type(body.solver.resolve(TensorType(types[k].dtype, ())))
+                body.report(errors.dtype_wanted(arguments[k].span, wanted[k], found))
                 return ERROR
             continue
         if dtype is None:
@@ -204,7 +207,7 @@ def _structures(
         elif not body.demand(type, structure, arguments[k].span, "both sides of an operation have one structure"):
             return ERROR
     if bound and not body.solver.satisfies(structure, bound):
-        body.report(errors.bound_missed(span, structure, bound.capitalize(), "arithmetic"))
+        body.report(errors.bound_missed(span, structure, bound, "this operation"))
         return ERROR
     return structure
 
@@ -219,7 +222,7 @@ def _spreads(body: Body, scalar: TensorType, structure: Type, span: Span) -> boo
             return True
     elif scalar.dtype in FLOATS and body.solver.satisfies(structure, "Float"):
         return True
-    body.report(errors.dtype_mix(span, print_type(structure), print_type(scalar)))
+    body.report(errors.no_spread(span, print_type(body.solver.resolve(scalar)), print_type(structure)))
     return False
 
 
@@ -244,7 +247,7 @@ def _leaves_to(body: Body, structure: Type, dtype: str, span: Span) -> Type:
         case RecordType(fields):
             return RecordType(tuple((name, _leaves_to(body, item, dtype, span)) for name, item in fields))
         case Prefixed() | TypeVariable() | Meta():
-            body.report(errors.bound_missed(span, structure, "a tensor", "a comparison"))
+            body.report(errors.bound_missed(span, structure, "a tensor", "a comparison or condition"))
     return ERROR
 
 

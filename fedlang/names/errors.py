@@ -73,6 +73,23 @@ def name_twice(name: Name, what: str) -> Diagnostic:
     )
 
 
+def type_as_value(span: Span, name: str) -> Diagnostic:
+    """A type where a value is wanted."""
+    hint = f"a type argument stands in brackets: `zeros[{name}]()`, `cast[{name}](…)`"
+    return Diagnostic("FED0209", f"`{name}` is a type, not a value", (Label(span),), (), hint)
+
+
+def unknown_size(span: Span, name: str, near: str | None) -> Diagnostic:
+    """A size in brackets that nothing declares."""
+    hint = _offer(near) or (
+        f"declare it, as in `fn f[{name}](…)`" if name[0].islower() else "sizes are named in lower case"
+    )
+    edit = Edit(span, near) if near else None
+    return Diagnostic(
+        "FED0210", f"unknown size `{name}`", (Label(span, "no size of this name is in scope"),), (), hint, edit=edit
+    )
+
+
 def module_as_value(span: Span, name: str) -> Diagnostic:
     """A module where a value is wanted."""
     return Diagnostic(

@@ -34,6 +34,11 @@ FORMS = ("value_and_grad", "grad", "federated_map", "federated_zip")
 NamedDeclaration = TypeDeclaration | FunctionDeclaration | ExternDeclaration | PrimitiveDeclaration | ProcessDeclaration
 
 
+def is_reserved(name: str) -> bool:
+    """Whether no program may give this name to something of its own."""
+    return name in DTYPES or name.startswith("federated_")
+
+
 class Symbol(Frozen):
     """A top-level declaration, told by its module and name. `space` is "type" or "value"."""
 
@@ -62,6 +67,7 @@ class Scope:
         self.own: dict[tuple[str, str], Callable[[], Declaration | None]] = {}
         self.spans: dict[tuple[str, str], Span] = {}
         self.imported: dict[tuple[str, str], Symbol] = {}
+        self.import_spans: dict[tuple[str, str], Span] = {}
         self.modules: dict[str, str] = {}
         self.broken: set[str] = set()
         self.allowed: set[str] = set()
@@ -107,9 +113,7 @@ class World:
             return
         key = (space_of(declaration), declaration.name.text)
         name = declaration.name
-        if name.text in DTYPES or (
-            name.text.startswith("federated_") and not isinstance(declaration, PrimitiveDeclaration)
-        ):
+        if is_reserved(name.text) or name.text in FORMS:
             self.diagnostics.append(errors.reserved(name))
         if key in scope.spans:
             self.diagnostics.append(errors.declared_twice(name, scope.spans[key]))
@@ -164,9 +168,11 @@ class World:
             self.diagnostics.append(errors.not_in_module(name, target.module, nearest(name.text, known)))
             scope.broken.add(name.text)
         for space in found:
-            if (space, name.text) in scope.spans or (space, name.text) in scope.imported:
-                first = scope.spans.get((space, name.text))
-                self.diagnostics.append(errors.declared_twice(name, first))
+            first = scope.spans.get((space, name.text)) or scope.import_spans.get((space, name.text))
+            if first is not None:
+                earlier, later = sorted((first, name.span), key=lambda span: span.start)
+                self.diagnostics.append(errors.declared_twice(Name(name.text, later), earlier))
+            scope.import_spans[space, name.text] = name.span
             scope.imported[space, name.text] = Symbol(target.module, name.text, space)
 
     def lookup(self, module: str, name: str, space: str) -> Meaning | None:

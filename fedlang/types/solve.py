@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fedlang.frozen import Frozen
+from fedlang.names.nearest import nearest
 from fedlang.types.dims import (
     Atom,
     Dim,
@@ -29,6 +30,7 @@ from fedlang.types.dims import (
 )
 from fedlang.types.dims import subtract as subtract_sizes
 from fedlang.types.dtypes import BOUNDS
+from fedlang.types.shapes import ShapeError
 from fedlang.types.substitute import Substitution, substitute, substitute_dtype, substitute_shape, substitute_size
 from fedlang.types.types import (
     DType,
@@ -60,12 +62,16 @@ LITERALS = {"integer literal": "int32", "float literal": "float32"}
 
 
 class Mismatch(Frozen):
-    """Where two types part: the path inside them, what each has there, and the reason where it needs one."""
+    """Where two types part: the path inside them, what each has there, and the reason where it needs one.
+
+    `bound` is the bound that the actual type misses, where that is the reason.
+    """
 
     path: str
     actual: str
     expected: str
     reason: str = ""
+    bound: str = ""
 
 
 def allowed_dtypes(bound: str) -> tuple[str, ...]:
@@ -83,6 +89,7 @@ class Solver:
         self.bounds: dict[Meta, tuple[str, ...]] = {}
         self.solution = Substitution(self.types, self.packs, self.sizes)
         self._unknowns: dict[int, Size] = {}
+        self._hinting = False
 
     # ---- what is known ----
 
@@ -152,6 +159,30 @@ class Solver:
         self._unknowns = {}
         return self._assign(self.resolve(actual), self.resolve(expected), "")
 
+    def hint(self, actual: Type, expected: Type) -> None:
+        """As `assign`, for what a context would like: where the types part, nothing is bound.
+
+        A sum of sizes is not solved either: `n + m` wanted as 3 does not tell `m`.
+        """
+        kept = [dict(table) for table in (self.types, self.packs, self.sizes, self.bounds)]
+        self._hinting = True
+        try:
+            mismatch = self.assign(actual, expected)
+        except ShapeError as error:
+            mismatch = Mismatch("", "", "", str(error))
+        finally:
+            self._hinting = False
+        if mismatch is not None:
+            for table, before in zip((self.types, self.packs, self.sizes, self.bounds), kept, strict=True):
+                table.clear()  # type: ignore[attr-defined]
+                table.update(before)  # type: ignore[attr-defined]
+
+    def give_up(self, type: Type) -> None:
+        """What is still to be found in a type gets the error type: a mistake told already says nothing of it."""
+        for found in set(_metas(self.resolve(type))):
+            if isinstance(found, Meta) and found.kind != "pack":
+                self.types[found] = ErrorType()
+
     def _assign(self, actual: Type, expected: Type, path: str) -> Mismatch | None:
         actual, expected = self.resolve(actual), self.resolve(expected)
         if actual == expected or isinstance(actual, ErrorType) or isinstance(expected, ErrorType):
@@ -193,6 +224,10 @@ class Solver:
     def _mismatch(self, actual: Type, expected: Type, path: str, reason: str = "") -> Mismatch:
         return Mismatch(path, print_type(self.resolve(actual)), print_type(self.resolve(expected)), reason)
 
+    def _missed(self, actual: Type, expected: Type, path: str, bound: str) -> Mismatch:
+        found, wanted = (print_type(self.resolve(type)) for type in (actual, expected))
+        return Mismatch(path, found, wanted, f"not every part of it is {bound}", "" if bound in LITERALS else bound)
+
     def _bind(self, meta: Meta, type: Type, actual: Type, expected: Type, path: str) -> Mismatch | None:
         if meta in set(_metas(type)):
             return self._mismatch(actual, expected, path, "a type cannot contain itself")
@@ -203,13 +238,15 @@ class Solver:
             return self._mismatch(actual, expected, path)
         for bound in self.bounds_of(meta):
             if not self.satisfies(type, bound):
-                return self._mismatch(actual, expected, path, f"not every part of it is {bound}")
+                return self._missed(type, expected, path, bound)
         self.types[meta] = type
         return None
 
     def _assign_placed(self, actual: PlacedType, expected: PlacedType, path: str) -> Mismatch | None:
         if actual.place != expected.place or (actual.each and not expected.each):
-            return self._mismatch(actual, expected, path, "places differ")
+            return self._mismatch(
+                actual, expected, path, _PLACES_DIFFER if actual.place != expected.place else _EACH_ITS_OWN
+            )
         return self._assign(actual.type, expected.type, path)
 
     def _assign_all(
@@ -224,22 +261,19 @@ class Solver:
         have, want = dict(actual.fields), dict(expected.fields)
         missing, extra = [name for name in want if name not in have], [name for name in have if name not in want]
         if missing or extra:
-            parts = [f"field `{name}` is missing" for name in missing] + [
-                f"field `{name}` is not expected" for name in extra
-            ]
-            return self._mismatch(actual, expected, path, "; ".join(parts))
+            return self._mismatch(actual, expected, path, _fields_differ(missing, extra))
         found = (self._assign(have[name], want[name], f"{path}.{name}") for name in want)
         return next((mismatch for mismatch in found if mismatch), None)
 
     def _assign_function(self, actual: FunctionType, expected: FunctionType, path: str) -> Mismatch | None:
         have, want = actual.parameters, expected.parameters
         if len(have) < len(want) or any(p.required for p in have[len(want) :]):
-            reason = f"it takes {len(have)} parameters, not {len(want)}"
+            reason = f"it takes {_count(len(have), 'parameter')}, not {len(want)}"
             return self._mismatch(actual, expected, path, reason)
         for index, (mine, theirs) in enumerate(zip(have, want, strict=False)):
             mismatch = self._assign(theirs.type, mine.type, f"{path}(parameter {index + 1})")
             if mismatch:
-                return Mismatch(mismatch.path, mismatch.expected, mismatch.actual, mismatch.reason)
+                return mismatch.replace(actual=mismatch.expected, expected=mismatch.actual)
         return self._assign(actual.result, expected.result, f"{path}(result)")
 
     def _assign_tensor(self, actual: TensorType, expected: TensorType, path: str) -> Mismatch | None:
@@ -271,7 +305,7 @@ class Solver:
         stripped = self._strip(type, count)
         if stripped is None:
             return self._mismatch(
-                actual, expected, path, f"it needs {count} more axes in front" if is_data(type) else ""
+                actual, expected, path, f"it needs {_count(count, 'axis')} in front" if is_data(type) else ""
             )
         fronts, rest = stripped
         for front in fronts:
@@ -330,13 +364,13 @@ class Solver:
         if any(isinstance(i, PackItem) and isinstance(i.pack, ShapeFunction | Meta) for i in (*actual, *expected)):
             return None
         if len(actual) != len(expected):
-            return f"{len(actual)} axes, not {len(expected)}"
+            return f"{_count(len(actual), 'axis')}, not {len(expected)}"
         return self._assign_items(actual, expected)
 
     def _assign_pack(self, mine: Shape, other: Shape, at: int, *, flipped: bool) -> str | None:
         after = len(mine) - at - 1
         if len(other) < at + after:
-            return f"{len(other)} axes, at least {at + after} needed"
+            return f"{_count(len(other), 'axis')}, at least {at + after} needed"
         middle = other[at : len(other) - after]
         pack = mine[at]
         assert isinstance(pack, PackItem) and isinstance(pack.pack, Meta)
@@ -363,6 +397,8 @@ class Solver:
             known = self._unknowns.setdefault(unknown.id, actual)
             return known is actual or self.assign_size(actual, known)
         difference = subtract_sizes(actual, expected)
+        if self._hinting and not any(isinstance(_atom(size), Solvable) for size in (actual, expected)):
+            return not can_differ(actual, expected)
         for atoms, number in difference.terms if isinstance(difference, Dim) else ():
             if len(atoms) == 1 and isinstance(atoms[0], Solvable) and abs(number) == 1:
                 rest = subtract_sizes(difference, multiply(number, of_atom(atoms[0])))
@@ -370,6 +406,29 @@ class Solver:
                     self.sizes[atoms[0]] = multiply(-number, rest)
                     return True
         return not can_differ(actual, expected)
+
+
+_PLACES_DIFFER = "places differ"
+_EACH_ITS_OWN = "each client has a value of its own: it is not one that all share"
+
+
+def _fields_differ(missing: list[str], extra: list[str]) -> str:
+    """Which fields do not fit; a missing one is offered for an extra one that is spelled much like it."""
+    parts = []
+    for name in extra:
+        near = nearest(name, missing)
+        parts.append(f"field `{name}` is not expected" + (f": did you mean `{near}`?" if near else ""))
+        missing = [other for other in missing if other != near]
+    return "; ".join([*(f"field `{name}` is missing" for name in missing), *parts])
+
+
+def _count(number: int, word: str) -> str:
+    plural = "axes" if word == "axis" else f"{word}s"
+    return f"{number} {word if number == 1 else plural}"
+
+
+def _atom(size: Size) -> Atom | None:
+    return size.atom if isinstance(size, Dim) else None
 
 
 def _metas(type: Type) -> Iterator[Meta | Solvable]:

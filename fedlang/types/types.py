@@ -36,12 +36,14 @@ class TypeVariable(Frozen):
 class Meta(Frozen):
     """A type the checker is looking for;
 
-    kinds as above. `bound` "integer literal" and "float literal" stand for untyped literals.
+    kinds as above. `bound` "integer literal" and "float literal" stand for untyped literals. `name` is that of the
+    type parameter it is an instance of, for messages.
     """
 
     id: int
     kind: str
     bound: str = ""
+    name: str = ""
 
 
 class ShapeFunction(Frozen):
@@ -149,9 +151,9 @@ def fresh_variable(name: str, kind: str, bound: str = "") -> TypeVariable:
     return TypeVariable(name, next(_fresh), kind, bound)
 
 
-def fresh_meta(kind: str, bound: str = "") -> Meta:
+def fresh_meta(kind: str, bound: str = "", name: str = "") -> Meta:
     """A type to be found."""
-    return Meta(next(_fresh), kind, bound)
+    return Meta(next(_fresh), kind, bound, name)
 
 
 def prefix(shape: Shape, type: Type) -> Type | None:
@@ -328,8 +330,8 @@ def print_type(type: Type) -> str:
             return f"{print_type(of)}[{print_shape(shape)}]"
         case TypeVariable(name):
             return name
-        case Meta(bound=bound):
-            return {"integer literal": "int32", "float literal": "float32"}.get(bound, "_")
+        case Meta(bound=bound, name=name):
+            return {"integer literal": "int32", "float literal": "float32"}.get(bound, name or "_")
         case TupleType(items):
             return f"({', '.join(print_type(item) for item in items)}{',' if len(items) == 1 else ''})"
         case RecordType(fields):

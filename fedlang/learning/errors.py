@@ -1,0 +1,128 @@
+"""What a Keras model may have that cannot be translated. One function a mistake; codes FED10xx."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedlang.diagnostics import Diagnostic, DiagnosticError
+
+
+def _error(code: str, title: str, *notes: str, hint: str = "") -> DiagnosticError:
+    return DiagnosticError(Diagnostic(code, title, notes=tuple(note for note in notes if note), hint=hint))
+
+
+def unknown_layer(name: str, kind: str, known: Sequence[str]) -> DiagnosticError:
+    """A layer without a row in the table."""
+    title = f"the layer `{name}` is a {kind}, which has no translation"
+    return _error("FED1001", title, f"the layers that have one: {', '.join(known)}")
+
+
+def not_a_keras_model(found: str) -> DiagnosticError:
+    """Something that is no Keras 3 model, a legacy `tf_keras` model for one."""
+    return _error("FED1002", f"a {found} is no Keras 3 model", hint="give a `keras.Sequential` or `keras.Model`")
+
+
+def subclassed_model(kind: str, known: Sequence[str]) -> DiagnosticError:
+    """A model whose `call` is Python code: there are no layers to read."""
+    return _error(
+        "FED1003",
+        f"{kind} is a class of its own, so its layers cannot be followed",
+        f"the layers that have a translation: {', '.join(known)}",
+        hint="build it as `keras.Sequential` or from inputs and outputs",
+    )
+
+
+def not_a_chain(model: str, note: str) -> DiagnosticError:
+    """Layers that branch or meet."""
+    return _error("FED1004", f"the layers of `{model}` are no chain", note, hint="each layer takes what the last gives")
+
+
+def unsupported_option(layer: str, kind: str, option: str, value: object, wanted: str) -> DiagnosticError:
+    """A layer whose options mean something that is not translated."""
+    return _error("FED1005", f"`{layer}` is a {kind} with {option} = {value!r}", f"translated is {wanted}")
+
+
+def names_clash(first: str, second: str, field: str) -> DiagnosticError:
+    """Two names that are the same field once other characters are `_`."""
+    return _error(
+        "FED1006", f"`{first}` and `{second}` are both the field `{field}`", hint="give one of the layers another name"
+    )
+
+
+def nothing_to_train(model: str) -> DiagnosticError:
+    """A model without weights."""
+    return _error("FED1007", f"`{model}` has no weights")
+
+
+def unknown_loss(found: str, known: Sequence[str]) -> DiagnosticError:
+    """A loss without a row in the table."""
+    return _error("FED1008", f"the loss {found} has no translation", f"the losses that have one: {', '.join(known)}")
+
+
+def no_loss(model: str) -> DiagnosticError:
+    """Neither a loss nor a compiled model."""
+    return _error("FED1009", f"`{model}` has no loss", hint='give `loss="…"`, or call `model.compile(loss="…")` first')
+
+
+def loss_without_activation(loss: str, wanted: str, found: str) -> DiagnosticError:
+    """A cross entropy of probabilities, at the end of a model that does not give probabilities."""
+    return _error(
+        "FED1010",
+        f"{loss} is of probabilities, but the model ends in {found}",
+        hint=f"end the model in {wanted}, or say `from_logits=True`",
+    )
+
+
+def unknown_metric(found: str, loss: str, known: Sequence[str]) -> DiagnosticError:
+    """A metric that cannot be had beside the loss."""
+    return _error("FED1011", f"the metric {found} has no translation beside {loss}", f"there is {', '.join(known)}")
+
+
+def unreadable_spec(found: str) -> DiagnosticError:
+    """An input spec or a batch that is not two parts with shapes."""
+    return _error(
+        "FED1012", f"{found} does not say what `x` and `y` are", hint="give two: `(x, y)` or `{'x': …, 'y': …}`"
+    )
+
+
+def unknown_size(model: str, shape: Sequence[object]) -> DiagnosticError:
+    """An input whose size is not known."""
+    return _error(
+        "FED1013",
+        f"the input of `{model}` has the shape {list(shape)}",
+        "only the first size, that of the batch, may be unknown",
+        hint="give the sizes in `keras.Input(shape=…)` or in `input_spec`",
+    )
+
+
+def labels_do_not_fit(loss: str, found: Sequence[int], wanted: Sequence[Sequence[int]]) -> DiagnosticError:
+    """Labels of a shape that the loss does not take."""
+    shapes = " or ".join(str(list(each)) for each in wanted)
+    return _error("FED1014", f"{loss} cannot take labels of shape {list(found)} an example", f"it takes {shapes}")
+
+
+def weights_do_not_fit(missing: Sequence[str], extra: Sequence[str], shapes: Sequence[str]) -> DiagnosticError:
+    """Weights that are not those of the model."""
+    return _error(
+        "FED1015",
+        "the weights are not those of the model",
+        f"missing: {', '.join(missing)}" if missing else "",
+        f"unknown: {', '.join(extra)}" if extra else "",
+        *shapes,
+    )
+
+
+def unknown_algorithm(found: str, known: Sequence[str]) -> DiagnosticError:
+    """An algorithm that there is none of."""
+    return _error("FED1016", f"no algorithm is called `{found}`", f"there is {', '.join(known)}")
+
+
+def argument_of_another(argument: str, algorithm: str) -> DiagnosticError:
+    """An argument that the algorithm does not have."""
+    return _error("FED1017", f"{algorithm} does not take `{argument}`")
+
+
+def population_missing() -> DiagnosticError:
+    """SCAFFOLD without the number of clients."""
+    hint = "give `population=…`, the number of clients there are"
+    return _error("FED1018", "scaffold has to know how many clients there are", hint=hint)

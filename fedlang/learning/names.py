@@ -1,0 +1,41 @@
+"""Names of Keras layers and variables as names of fields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from fedlang.learning import errors
+
+# fmt: off
+KEYWORDS = frozenset(
+    (
+        "allow", "and", "as", "derivative", "else", "expect", "extern", "false", "fed", "fn", "fold", "from",
+        "if", "import", "in", "let", "not", "or", "prim", "print", "probe", "process", "repeat", "scan", "test",
+        "true", "type",
+    )
+)
+# fmt: on
+
+
+def field_name(name: str) -> str:
+    """A name of the language: other characters are `_`, and `_` keeps it apart from a number or a word of its own."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    if plain[:1].isdigit():
+        plain = f"_{plain}"
+    return f"{plain}_" if plain in KEYWORDS else plain
+
+
+def field_path(path: Iterable[str]) -> tuple[str, ...]:
+    """The fields that lead to what has this path in Keras."""
+    return tuple(field_name(each) for each in path)
+
+
+def verify_no_clash(paths: Iterable[tuple[str, ...]]) -> None:
+    """No two layers or models share a field. Raises `DiagnosticError` that names both."""
+    owners: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for path in paths:
+        for part in (path[:size] for size in range(1, len(path) + 1)):
+            first = owners.setdefault(field_path(part), part)
+            if first != part:
+                raise errors.names_clash("/".join(first), "/".join(part), ".".join(field_path(part)))

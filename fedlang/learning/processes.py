@@ -1,0 +1,120 @@
+"""The library's learning algorithms for a Keras model: each is a few lines of the language beside the model's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from fedlang.embed.computations import Computation, Process
+from fedlang.embed.loading import loads
+from fedlang.learning import errors
+from fedlang.learning.models import KerasModel
+
+Algorithm = Literal["fedavg", "fedprox", "scaffold"]
+
+MODEL = "{init: fn (_) => initial, loss, examples: count}"
+OPTIMIZERS = "client = sgd(client_rate), server = sgd(server_rate)"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An algorithm's module, its settings besides the two rates, and the call."""
+
+    module: str
+    call: str
+    settings: tuple[str, ...] = ()
+    takes_aggregator: bool = True
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "fedavg": Recipe("learning.fedavg", f"fedavg({MODEL}, {OPTIMIZERS}, aggregator = {{aggregator}})"),
+    "fedprox": Recipe(
+        "learning.fedavg",
+        f"fedprox({MODEL}, strength = strength, {OPTIMIZERS}, aggregator = {{aggregator}})",
+        ("strength",),
+    ),
+    "scaffold": Recipe(
+        "learning.scaffold",
+        f"scaffold({MODEL}, rate = client_rate, population = population, server_rate = server_rate)",
+        ("population",),
+        takes_aggregator=False,
+    ),
+}
+AGGREGATORS: Mapping[str, str] = {
+    "clipping": "aggregators.aggregator",
+    "fixed": "aggregators.aggregator",
+    "mean": "aggregators.aggregator",
+    "median": "aggregators.median",
+    "zeroing": "aggregators.aggregator",
+}
+PLAIN_MEAN = "mean()"
+
+
+def build_federated_averaging(
+    model: KerasModel,
+    *,
+    client_rate: float = 0.02,
+    server_rate: float = 1.0,
+    algorithm: Algorithm = "fedavg",
+    strength: float = 0.01,
+    population: int | None = None,
+    aggregator: str = PLAIN_MEAN,
+) -> Process:
+    """A process that trains the model from the weights it has now: gradient descent at the clients, averaged.
+
+    `strength` is FedProx's, `population` (how many clients there are) SCAFFOLD's; both, the two rates and `initial` are
+    settings of the process. `aggregator` is an expression of the language, such as `"clipping(fixed(1.0))"`.
+    """
+    recipe = _recipe(algorithm, population, aggregator)
+    numbers = {
+        "client_rate": client_rate,
+        "server_rate": server_rate,
+        "strength": strength,
+        "population": population or 0,
+    }
+    settings = ("client_rate", "server_rate", *recipe.settings)
+    imports = _imports(recipe, aggregator)
+    allows = ("collect",) if "aggregators.median" in imports else ()
+    source = model.module.with_more(imports, [_process(recipe, settings, aggregator)], allows).text
+    package = loads(source, f"<{algorithm} of keras {model.keras_model.name}>")
+    process = package.entry("trained")
+    assert isinstance(process, Process)
+    return process.with_settings(initial=model.weights, **{name: numbers[name] for name in settings})
+
+
+def build_federated_evaluation(model: KerasModel) -> Computation:
+    """`(weights, data)` to a record: the mean of the loss and of each metric over all examples, and `examples`."""
+    found = model.package.entry("evaluation")
+    assert isinstance(found, Computation)
+    return found
+
+
+def _recipe(algorithm: str, population: int | None, aggregator: str) -> Recipe:
+    if algorithm not in RECIPES:
+        raise errors.unknown_algorithm(algorithm, tuple(RECIPES))
+    recipe = RECIPES[algorithm]
+    if aggregator != PLAIN_MEAN and not recipe.takes_aggregator:
+        raise errors.argument_of_another("aggregator", algorithm)
+    if "population" in recipe.settings and population is None:
+        raise errors.population_missing()
+    if "population" not in recipe.settings and population is not None:
+        raise errors.argument_of_another("population", algorithm)
+    return recipe
+
+
+def _imports(recipe: Recipe, aggregator: str) -> dict[str, frozenset[str]]:
+    found = {recipe.module: frozenset({recipe.call.split("(")[0]})}
+    if not recipe.takes_aggregator:
+        return found
+    used = set(re.findall(r"[A-Za-z_]\w*", aggregator)) & set(AGGREGATORS)
+    for module in {AGGREGATORS[name] for name in used}:
+        found[module] = frozenset(name for name in used if AGGREGATORS[name] == module)
+    return {**found, "learning.optimizers": frozenset({"sgd"})}
+
+
+def _process(recipe: Recipe, settings: tuple[str, ...], aggregator: str) -> str:
+    numbers = ", ".join(f"{name}: float32 = 0.0" for name in settings)
+    call = recipe.call.replace("{aggregator}", aggregator)
+    return f"process trained(initial: Weights = zeros(), {numbers}) = {call}"

@@ -1,0 +1,65 @@
+"""Weights between the language and Keras: a nested record there, variables with paths here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedlang.embed.records import Record
+from fedlang.learning import errors
+from fedlang.learning.translation import Path
+
+Weights = NDArray[np.float32]
+
+
+def read(variables: Mapping[Path, Any]) -> Record:
+    """The variables' values as a nested record."""
+    return _nested({path: np.array(variable.numpy(), np.float32) for path, variable in variables.items()})
+
+
+def _nested(leaves: Mapping[Path, Weights]) -> Record:
+    groups: dict[str, dict[Path, Weights]] = {}
+    for path, leaf in leaves.items():
+        groups.setdefault(path[0], {})[path[1:]] = leaf
+    return Record({name: inner[()] if () in inner else _nested(inner) for name, inner in groups.items()})
+
+
+def by_keras_path(variables: Mapping[Path, Any], weights: Mapping[str, Any]) -> dict[str, Weights]:
+    """Arrays by the variables' paths in Keras."""
+    found = _fitting(variables, weights)
+    return {variables[path].path: leaf for path, leaf in found.items()}
+
+
+def assign(variables: Mapping[Path, Any], weights: Mapping[str, Any]) -> None:
+    """Sets every variable, after all names and shapes have been compared."""
+    for path, leaf in _fitting(variables, weights).items():
+        variables[path].assign(leaf)
+
+
+def _fitting(variables: Mapping[Path, Any], weights: Mapping[str, Any]) -> dict[Path, Weights]:
+    given = dict(_leaves(weights, ()))
+    missing = [_shown(path) for path in variables if path not in given]
+    extra = [_shown(path) for path in given if path not in variables]
+    shapes = [
+        f"`{_shown(path)}` has the shape {list(given[path].shape)}, not {list(variable.shape)}"
+        for path, variable in variables.items()
+        if path in given and given[path].shape != tuple(variable.shape)
+    ]
+    if missing or extra or shapes:
+        raise errors.weights_do_not_fit(missing, extra, shapes)
+    return {path: given[path] for path in variables}
+
+
+def _leaves(weights: Any, path: Path) -> Iterator[tuple[Path, Weights]]:
+    if not isinstance(weights, Mapping):
+        yield path, np.asarray(weights, np.float32)
+        return
+    for name, inner in weights.items():
+        yield from _leaves(inner, (*path, name))
+
+
+def _shown(path: Path) -> str:
+    return f".{'.'.join(path)}"

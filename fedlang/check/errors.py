@@ -33,10 +33,8 @@ def bound_not_met(span: Span, found: Mismatch, why: str) -> Diagnostic:
     """A type argument, told by a value, that the bound of its type parameter does not allow."""
     path = f"`{found.path}`: " if found.path else ""
     title = f"{KINDS.get(found.bound, found.bound)} are needed here"
-    label = f"{path}this is {found.actual}"
-    return Diagnostic(
-        "FED0311", title, (Label(span, label),), (why,) if why else (), _cast_hint(found.actual, found.bound)
-    )
+    hint = _cast_hint(found.actual, found.bound)
+    return _one("FED0311", title, span, f"{path}this is {found.actual}", hint, (why,) if why else ())
 
 
 # What a bound allows, in words.
@@ -139,12 +137,6 @@ def bound_missed(span: Span, type: Type, bound: str, what: str) -> Diagnostic:
     shown = print_type(type)
     if isinstance(type, TypeVariable) and bound in KINDS:
         hint = f"bound the type parameter: `{shown}: {bound}`"
-    elif bound == "float" and shown.startswith(("int", "uint")):
-        hint = (
-            "`//` divides integers; else convert them: `cast[float32](…)`"
-            if what == "`/`"
-            else _cast_hint(shown, bound)
-        )
     else:
         hint = _cast_hint(shown, bound) if bound in KINDS else ""
     return _one("FED0311", f"{what} needs {KINDS.get(bound, bound)}", span, f"this is {shown}", hint)

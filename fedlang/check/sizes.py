@@ -59,7 +59,9 @@ def type_arguments(body: Body, items: tuple[tree.Expression | tree.Slice, ...]) 
     found = [_type_argument(item) for item in items]
     for item, argument in zip(items, found, strict=True):
         if argument is None:
-            body.report(errors.no_type_arguments(item.span, item.span.text))
+            named = isinstance(item, tree.RecordExpression)
+            wanted = "give this type a name with `type` first" if named else "a type or a size is needed here"
+            body.report(errors.no_type_arguments(item.span, item.span.text, wanted))
     return None if None in found else tuple(argument for argument in found if argument is not None)
 
 

@@ -185,7 +185,10 @@ class Solver:
 
     def _assign(self, actual: Type, expected: Type, path: str) -> Mismatch | None:
         actual, expected = self.resolve(actual), self.resolve(expected)
-        if actual == expected or isinstance(actual, ErrorType) or isinstance(expected, ErrorType):
+        if actual == expected:
+            return None
+        if isinstance(actual, ErrorType) or isinstance(expected, ErrorType):
+            self.give_up(expected if isinstance(actual, ErrorType) else actual)
             return None
         match actual, expected:
             case _, Meta():

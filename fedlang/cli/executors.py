@@ -20,11 +20,11 @@ def command() -> int:
 
 def described(name: str) -> str:
     """The first sentence that an executor says of itself, or why it cannot be used."""
+    from fedlang.cli.quiet import load_executor
     from fedlang.diagnostics import DiagnosticError
-    from fedlang.run.registry import get_executor
 
     try:
-        text = inspect.getdoc(type(get_executor(name))) or ""
+        text = inspect.getdoc(type(load_executor(name))) or ""
     except DiagnosticError as error:
         return f"not available: {error.diagnostics[0].title}"
     return text.split("\n\n")[0].replace("\n", " ")

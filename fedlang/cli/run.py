@@ -38,14 +38,14 @@ def command(
     Without a NAME: `main`, or the only function of the file.
     """
     from fedlang.cli.arguments import Reader
+    from fedlang.cli.quiet import load_executor
     from fedlang.cli.targets import Target
 
     opened = Target(target)
     computation = opened.computation(settings)
     places, names = Reader(opened.package.unit).arguments(arguments)
-    result = computation.run(
-        places, with_keys(computation, places, names, seed), executor=executor, sink=_sink(as_json=as_json)
-    )
+    names = with_keys(computation, places, names, seed)
+    result = computation.run(places, names, executor=load_executor(executor), sink=_sink(as_json=as_json))
     _print(result, as_json=as_json)
     return 0
 

@@ -22,10 +22,10 @@ def command(*, paths: tuple[str, ...], word: str, executor: str) -> int:
     These are the `test` blocks, and each fact: an indented line in a `##` comment that is an expression, such as
     `##     exp(0.0) == 1.0`. Exit code 1 tells of failures.
     """
-    from fedlang.run.registry import get_executor
+    from fedlang.cli.quiet import load_executor
 
     started = time.perf_counter()
-    get_executor(executor)
+    load_executor(executor)
     outcomes = [outcome for file in fed_files(paths or (".",)) for outcome in test_file(file, word, executor)]
     passed, failed = outcomes.count(True), outcomes.count(False)
     click.echo(f"{passed} passed, {failed} failed in {time.perf_counter() - started:.1f} s")

@@ -101,10 +101,10 @@ def make_training(
     opened: Target, process: Process, data: str, found: Any, evaluate: str | None, plan: Plan
 ) -> Training:
     """The process with its data, in the shapes that it takes, and its evaluation."""
+    from fedlang.cli.quiet import load_executor
     from fedlang.cli.training import Training, training_fitting
-    from fedlang.run.registry import get_executor
 
-    get_executor(plan.executor)
+    load_executor(plan.executor)
     fitting = training_fitting(process, data)
     evaluation = find_evaluation(opened, process, data, evaluate)
     held_out = evaluation.fitting.fit(found.test) if evaluation is not None else found.test

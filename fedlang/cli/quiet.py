@@ -1,0 +1,36 @@
+"""Executors loaded without what their libraries say while they start."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fedlang.run.executor import Executor
+from fedlang.run.registry import get_executor
+
+
+def load_executor(name: str | None) -> Executor:
+    """As `get_executor`. TensorFlow tells of its build on standard error, and no option keeps it from that."""
+    with _quiet():
+        return get_executor(name)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps back what is written to the file behind standard error; shows it after all if something is raised."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept:
+        before = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(before, kept.read())
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)

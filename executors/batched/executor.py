@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fedlang.ir.graph import Graph
-from fedlang.passes.batch import NotBatchable, batch_graph
+from fedlang.passes.batch import NotBatchable, batch_graph, move_maps
 from fedlang.run.executor import Chunk, ClientTask, ClientWork, LocalWork
 from fedlang.run.sequences import LeafValue
 
@@ -105,16 +105,17 @@ class BatchedExecutor:
             return ReferenceExecutor().compile_work(work, varies)
 
     def _on_tensorflow(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
-        layout = layout_of(work, varies)
+        moved = move_maps(work)
+        layout = layout_of(moved, varies)
         try:
-            batched = batch_graph(work, varies)
-            decided = self._decide(choose_strategy(batched, work, gpu=has_gpu(), budget=self.budget))
+            batched = batch_graph(moved, varies)
+            decided = self._decide(choose_strategy(batched, moved, gpu=has_gpu(), budget=self.budget))
         except NotBatchable as reason:
             batched, decided = None, self._sized(Strategy("sequential", reason.reason, 64))
         self.decisions[id(work)] = decided
         if batched is not None and decided.name == "vectorised":
             return BatchedWork(compile_vectorised(batched, layout), decided, self.threads)
-        return BatchedWork(sequential_work(work, varies, parallel=self.threads), decided, 1)
+        return BatchedWork(sequential_work(moved, varies, parallel=self.threads), decided, 1)
 
     def _decide(self, automatic: Strategy) -> Strategy:
         if self.strategy == "auto" or self.strategy == automatic.name:

@@ -20,6 +20,7 @@ from itertools import islice
 from typing import Any
 
 from fedlang.ir.graph import Graph
+from fedlang.passes.batch import move_maps
 from fedlang.run.executor import Chunk, ClientTask, ClientWork, LocalWork
 from fedlang.run.sequences import LeafValue
 
@@ -90,7 +91,7 @@ class ThreadedExecutor:
 
     def _make(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
         try:
-            return ThreadedWork(sequential_work(work, varies, parallel=1), self.threads, self.chunk)
+            return ThreadedWork(sequential_work(move_maps(work), varies, parallel=1), self.threads, self.chunk)
         except Unsupported as reason:
             self.refused[id(work)] = str(reason)
             return ReferenceExecutor().compile_work(work, varies)

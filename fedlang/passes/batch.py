@@ -36,6 +36,7 @@ from fedlang.ir.operations import OPERATIONS
 from fedlang.types.dims import Atom, Dim, Quotient, Size, atoms_of, fresh_named
 
 from . import batch_control, batch_rules, batch_sequences
+from .batch_maps import has_effects, push_maps, renamed
 from .batch_values import INT, Batching, Items, Known, Mapped, NotBatchable, Value
 
 __all__ = ["Batched", "Feed", "NotBatchable", "batch_graph"]
@@ -69,15 +70,41 @@ class Batched:
     feeds: tuple[Feed, ...]
     count: int
     sizes: tuple[tuple[int, ...], ...]
+    clients: Atom
 
 
-def batch_graph(graph: Graph, varies: tuple[bool, ...]) -> Batched:
-    """The graph for all clients; `varies` says which parameters differ. Raises `NotBatchable`."""
-    batching = Batching(Builder(), fresh_named("clients"))
+def batch_graph(graph: Graph, varies: tuple[bool, ...], *, packed: str = "zero") -> Batched:
+    """The graph for all clients; `varies` says which parameters differ. Raises `NotBatchable`.
+
+    `packed` "dirty" makes a graph that trusts no padding of its parameters, not even the zero row.
+    """
+    graph = move_maps(graph)
+    batching = Batching(Builder(), fresh_named("clients"), packed=packed)
     arguments, feeds = _Parameters(batching, graph, varies).make()
     results = _run(batching, graph, arguments)
     outputs, sizes = _results(batching, graph, results)
-    return Batched(batching.builder.finish(outputs), feeds, len(results), sizes)
+    clients = batching.clients.atom
+    assert clients is not None
+    return Batched(batching.builder.finish(outputs), feeds, len(results), sizes, clients)
+
+
+def move_maps(graph: Graph) -> Graph:
+    """The graph with its maps moved to where elements are read (`batch_maps.py`)."""
+    return push_maps(graph, _stacked_body)
+
+
+def _stacked_body(body: Graph, captured: int, size: Size) -> Graph | None:
+    """A map's body for a stack of elements: the body batched over them."""
+    if has_effects(body):
+        return None
+    varies = tuple(k >= captured for k in range(len(body.parameters)))
+    try:
+        batched = batch_graph(body, varies)
+    except NotBatchable:
+        return None
+    if any(feed.kind not in ("shared", "stacked") for feed in batched.feeds) or len(batched.graph.results) != 1:
+        return None
+    return renamed(batched.graph, batched.clients, size)
 
 
 class _Parameters:
@@ -129,7 +156,9 @@ class _Parameters:
         if isinstance(type, Sequence):
             return self._items(k, type)
         batched = Tensor(type.dtype, self.batching.full(type.shape))
-        return Value(self._parameter(batched, Feed("stacked", k)), True, self.batching.pad_of(type.shape, "zero"))
+        return Value(
+            self._parameter(batched, Feed("stacked", k)), True, self.batching.pad_of(type.shape, self.batching.packed)
+        )
 
     def _items(self, k: int, type: Sequence) -> Items:
         split = is_split(self.graph, type)

@@ -315,4 +315,4 @@ def stack(batching: Batching, node: Node, known: Known) -> Value:
     rows = batching.swap(known.rows)
     rest = batching.pad_shape(known.type.element.shape)
     gathered = batching.add("gather", (known.store, rows), Tensor(type.dtype, (batching.clients, known.steps, *rest)))
-    return Value(gathered, True, batching.pad_of(type.shape, "zero"))
+    return Value(gathered, True, batching.pad_of(type.shape, batching.packed))

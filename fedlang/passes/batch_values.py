@@ -87,7 +87,10 @@ Known = Value | Items | Mapped
 
 @dataclass(slots=True)
 class Batching:
-    """The graph being made, and what holds in it. `live`: bool [C], the clients that take part here; None for all."""
+    """The graph being made, and what holds in it.
+
+    `live`: bool [C], the clients that take part here; None for all. `packed`: what the padding of parameters holds.
+    """
 
     builder: Builder
     clients: Dim
@@ -95,6 +98,7 @@ class Batching:
     padded: dict[Atom, Size] = field(default_factory=dict)
     live: int | None = None
     span: Span | None = None
+    packed: str = "zero"
 
     # Nodes
 
@@ -283,7 +287,7 @@ class Batching:
 
     def inner(self, builder: Builder) -> Batching:
         """What holds in the body of a loop, before its parameters are there: nothing but the clients."""
-        return Batching(builder, self.clients, span=self.span)
+        return Batching(builder, self.clients, span=self.span, packed=self.packed)
 
 
 def _number(fill: bool | int | float, dtype: str) -> bool | int | float:

@@ -18,8 +18,26 @@ from fedlang.types.dims import named
 
 RNG = np.random.default_rng(0)
 ELSEWHERE = {
-    *["parameter", "get", "map", "fold", "cond", "check", "print", "probe", "batch", "take", "skip", "repeat",
-    "shuffle", "filter", "stack", "unstack", "count_to"], *["call", "gradient", "extern", "hash", "lookup", "prefix"],
+    *[
+        "parameter",
+        "get",
+        "map",
+        "fold",
+        "cond",
+        "check",
+        "print",
+        "probe",
+        "batch",
+        "take",
+        "skip",
+        "repeat",
+        "shuffle",
+        "filter",
+        "stack",
+        "unstack",
+        "count_to",
+    ],
+    *["call", "gradient", "extern", "hash", "lookup", "prefix"],
 }
 
 
@@ -89,9 +107,13 @@ CASES: list[tuple[str, tuple[Any, ...], str, tuple[int, ...] | None, dict[str, A
     *((op, (whole(9) > 0, whole(9) > 0), "", None, {}) for op in ["logical_and", "logical_or"]),
     ("logical_not", (whole(9) > 0,), "", None, {}),
     ("select", (whole(3, 5) > 0, floats(3, 5), floats(3, 5)), "float32", (3, 5), {}),
-    *(("cast", (ODD,), dtype, None, {}) for dtype in ["int32", "int8", "uint8", "int64", "uint32", "bool", "float64",
-    "float16"]), *(("cast", (whole(9),), dtype, None, {}) for dtype in ["int8", "uint16", "int64", "bool", "float32",
-    "float64"]), ("cast", (whole(9) > 0,), "float32", None, {}), *(
+    *(
+        ("cast", (ODD,), dtype, None, {})
+        for dtype in ["int32", "int8", "uint8", "int64", "uint32", "bool", "float64", "float16"]
+    ),
+    *(("cast", (whole(9),), dtype, None, {}) for dtype in ["int8", "uint16", "int64", "bool", "float32", "float64"]),
+    ("cast", (whole(9) > 0,), "float32", None, {}),
+    *(
         (op, (x,), "", shape, {"axes": axes})
         for op in ["reduce_sum", "reduce_max", "reduce_min", "reduce_product"]
         for x in (floats(3, 4, 5), whole(3, 4, 5))
@@ -223,7 +245,7 @@ def test_operations_give_what_the_reference_gives(ops: list[str], symbolic: bool
     for case, expected, found in results:
         assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
         exact = found.dtype.kind not in "fV"
-        close = dict(rtol=0, atol=0) if exact else dict(rtol=2e-6, atol=2e-6)
+        close = {"rtol": 0, "atol": 0} if exact else {"rtol": 2e-6, "atol": 2e-6}
         wide = found.dtype if exact else np.float64
         np.testing.assert_allclose(np.asarray(found, wide), np.asarray(expected, wide), **close, err_msg=case[0])
 

@@ -8,6 +8,7 @@ Per-client state is kept by client id in `ClientState`, a part of the state like
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from fedlang.embed import errors
@@ -56,17 +57,14 @@ class Computation:
         self, name: str, compile: Callable[[], Compiled], *, settings: Mapping[str, Any] | None = None
     ) -> None:
         self.name = name
-        self._compile = compile
-        self._compiled: Compiled | None = None
+        self._compile = cache(compile)
         self._ready: dict[int, tuple[Executor, CompiledProgram]] = {}
         self._settings = dict(settings or {})
 
     @property
     def compiled(self) -> Compiled:
         """The program and its signature; compiled when first asked for."""
-        if self._compiled is None:
-            self._compiled = self._compile()
-        return self._compiled
+        return self._compile()
 
     @property
     def program(self) -> Program:
@@ -85,7 +83,7 @@ class Computation:
     def with_settings(self, settings: Mapping[str, Any]) -> Computation:
         """The same program with other settings."""
         other = Computation(self.name, self._compile, settings={**self._settings, **settings})
-        other._compiled, other._ready = self._compiled, self._ready
+        other._compile, other._ready = self._compile, self._ready
         return other
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

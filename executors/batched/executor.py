@@ -23,6 +23,7 @@ from fedlang.run.sequences import LeafValue
 
 from ..reference import ReferenceExecutor
 from ..tensorflow.chunks import sequential_work
+from ..tensorflow.guards import guard_rows
 from ..tensorflow.layout import layout_of
 from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES, tf
@@ -105,7 +106,7 @@ class BatchedExecutor:
             return ReferenceExecutor().compile_work(work, varies)
 
     def _on_tensorflow(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
-        moved = move_maps(work)
+        moved = guard_rows(move_maps(work))
         layout = layout_of(moved, varies)
         try:
             batched = batch_graph(moved, varies)

@@ -135,7 +135,8 @@ def quotient(kind: str, dividend: Any, divisor: Any) -> Any:
 def site_of(node: Node, span: Span | None) -> Site | None:
     """The site of a node that may fail."""
     if node.op == "check":
-        return Site("check", str(dict(node.attributes).get("message", "")), span)
+        given = dict(node.attributes)
+        return Site(str(given.get("operation", "check")), str(given.get("message", "")), span)
     return Site("batch", "a batch of fewer than 1 elements", span) if node.op == "batch" else None
 
 

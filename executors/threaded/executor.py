@@ -26,6 +26,7 @@ from fedlang.run.sequences import LeafValue
 
 from ..reference import ReferenceExecutor
 from ..tensorflow.chunks import SequentialWork, sequential_work
+from ..tensorflow.guards import guard_rows
 from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES
 from ..tensorflow.work import read_chunks
@@ -91,7 +92,9 @@ class ThreadedExecutor:
 
     def _make(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
         try:
-            return ThreadedWork(sequential_work(move_maps(work), varies, parallel=1), self.threads, self.chunk)
+            return ThreadedWork(
+                sequential_work(guard_rows(move_maps(work)), varies, parallel=1), self.threads, self.chunk
+            )
         except Unsupported as reason:
             self.refused[id(work)] = str(reason)
             return ReferenceExecutor().compile_work(work, varies)

@@ -36,7 +36,7 @@ from fedlang.ir.operations import OPERATIONS
 from fedlang.types.dims import Atom, Dim, Quotient, Size, atoms_of, fresh_named
 
 from . import batch_control, batch_rules, batch_sequences
-from .batch_maps import has_effects, push_maps, renamed
+from .batch_maps import push_maps, renamed
 from .batch_values import INT, Batching, Items, Known, Mapped, NotBatchable, Value
 
 __all__ = ["Batched", "Feed", "NotBatchable", "batch_graph"]
@@ -95,8 +95,6 @@ def move_maps(graph: Graph) -> Graph:
 
 def _stacked_body(body: Graph, captured: int, size: Size) -> Graph | None:
     """A map's body for a stack of elements: the body batched over them."""
-    if has_effects(body):
-        return None
     varies = tuple(k >= captured for k in range(len(body.parameters)))
     try:
         batched = batch_graph(body, varies)

@@ -9,7 +9,7 @@ sequences under it:
     fold                                  maps each element as it is read, in the fold's own body
     stack                                 maps the whole stack at once
 
-A body that cannot be batched, or that has effects, stays a `map` where a batch or a stack is made.
+A body that cannot be batched stays a `map` where a batch or a stack is made; one that checks or prints always stays.
 """
 
 from __future__ import annotations
@@ -99,12 +99,14 @@ class _Push:
             )
         return made
 
-    def _map(self, node: Node) -> Mapped:
+    def _map(self, node: Node) -> int | Mapped:
         """A map of maps is one map."""
         body, captured = node.attribute("body"), node.attribute("captured")
         assert isinstance(body, Graph)
         assert isinstance(captured, int)
         assert isinstance(node.type, Sequence)
+        if body.has_effects:
+            return self._copied(node)
         outer = tuple(self._whole(i) for i in node.inputs[:captured])
         return self._joined(body, outer, (), node.inputs[captured:], node.type)
 
@@ -209,12 +211,6 @@ def _pop(values: list[int], count: int) -> tuple[int, ...]:
     taken = tuple(values[:count])
     del values[:count]
     return taken
-
-
-def has_effects(graph: Graph) -> bool:
-    """Whether a graph, or one inside it, checks, prints or probes."""
-    inside = (value for node in graph.nodes for _, value in node.attributes if isinstance(value, Graph))
-    return bool(graph.effects) or any(has_effects(each) for each in inside)
 
 
 def renamed(graph: Graph, old: Atom, new: Size) -> Graph:

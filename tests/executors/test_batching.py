@@ -489,6 +489,20 @@ def test_checks_fail_for_the_clients_they_fail_for(strategy: str) -> None:
     assert "negative" in str(chunk.failures[1].error)
 
 
+@pytest.mark.parametrize("strategy", ["vectorised", "sequential"])
+def test_a_row_that_is_not_there_fails_the_client_that_asks_for_it(strategy: str) -> None:
+    """Neither padding nor another client's rows are mistaken for it."""
+    b = Make()
+    x, index = b.parameter(Tensor(F32, (N,))), b.parameter(Tensor(I32, (named("k"),)))
+    graph = b.finish((b.to("gather", (x, index), (named("k"),)),))
+    values = [(floats(n), np.array(i, np.int32)) for n, i in ((3, [0, 2]), (1, [1]), (2, []), (4, [3, -1, 0]))]
+    (chunk,) = BatchedExecutor(strategy=strategy).compile_work(graph, (True, True)).run([], tasks_of(values))
+    assert chunk.ids == ("c0", "c2")
+    assert [failure.id for failure in chunk.failures] == ["c1", "c3"]
+    assert "`gather` failed" in str(chunk.failures[0].error)
+    np.testing.assert_array_equal(chunk.results[0][0], values[0][0][[0, 2]])
+
+
 def test_what_cannot_be_batched_says_why_and_runs_one_by_one() -> None:
     b = Make()
     x = b.parameter(Tensor(F32, (3, N)))

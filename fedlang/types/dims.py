@@ -259,6 +259,14 @@ def _print_atom(atom: Atom) -> str:
         case Solvable():
             return "_"
         case Quotient("exact", dividend, divisor):
-            return f"{print_size(dividend)} / {print_size(divisor)}"
+            return f"{_print_part(dividend)} / {_print_part(divisor)}"
         case Quotient(kind, dividend, divisor):
-            return f"{kind}({print_size(dividend)} / {print_size(divisor)})"
+            return f"{kind}({_print_part(dividend)} / {_print_part(divisor)})"
+
+
+def _print_part(size: Size) -> str:
+    """A side of a quotient, in parentheses where it is a sum or a quotient itself."""
+    shown = print_size(size)
+    atom = size.atom if isinstance(size, Dim) else None
+    exact = isinstance(atom, Quotient) and atom.kind == "exact"
+    return f"({shown})" if isinstance(size, Dim) and (len(size.terms) > 1 or exact) else shown

@@ -27,6 +27,11 @@ def shapes_differ(span: Span | None, left: str, right: str) -> Diagnostic:
     return Diagnostic("FED0503", "shapes do not match", _at(span, f"{left} with {right}"))
 
 
+def no_shape(span: Span | None, reason: str) -> Diagnostic:
+    """A shape that cannot be made with the sizes that are known only now."""
+    return Diagnostic("FED0508", "the result has no shape", _at(span, reason))
+
+
 def not_literal(span: Span | None, parameter: str) -> Diagnostic:
     """An argument that has to be known when compiling."""
     return Diagnostic("FED0506", f"`{parameter}` must be written as a number", _at(span, "it is known only when the program runs"))

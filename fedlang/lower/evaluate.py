@@ -45,6 +45,7 @@ from fedlang.names.world import Symbol
 from fedlang.syntax import tree
 from fedlang.types import dims
 from fedlang.types.dims import Atom, Named, Quotient, Size, fresh_named, subtract
+from fedlang.types.shapes import ShapeError
 from fedlang.types.substitute import Substitution, substitute, substitute_shape, substitute_size
 from fedlang.types.types import FunctionType, Meta, PackItem, PlacedType, SequenceType, Shape, Type, TypeVariable
 
@@ -233,16 +234,19 @@ class Lowerer:
 
     def block(self, block: t.BlockOf, env: Env) -> Value:
         """Statements in order, then the value."""
-        names = dict(env.names)
-        scope = Env(names, env.types)
-        for statement in block.statements:
-            self.level.builder.span = statement.span
-            if isinstance(statement, t.LetOf):
-                self.bind(statement.binder, self.evaluate(statement.value, scope), names, scope)
-            else:
-                self._effect(statement, scope)
-        self.level.builder.span = block.value.span
-        return self.evaluate(block.value, scope)
+        try:
+            names = dict(env.names)
+            scope = Env(names, env.types)
+            for statement in block.statements:
+                self.level.builder.span = statement.span
+                if isinstance(statement, t.LetOf):
+                    self.bind(statement.binder, self.evaluate(statement.value, scope), names, scope)
+                else:
+                    self._effect(statement, scope)
+            self.level.builder.span = block.value.span
+            return self.evaluate(block.value, scope)
+        except ShapeError as error:
+            raise DiagnosticError(errors.no_shape(self.level.builder.span, str(error))) from error
 
     def bind(self, binder: t.Binder, value: Value, names: dict[str, Value], env: Env) -> None:
         """Names the parts of a value."""

@@ -18,7 +18,7 @@ from fedlang.ir.program import Program
 from fedlang.lower.entry import Lowered
 from fedlang.names.nearest import nearest
 from fedlang.pipeline import Compiled
-from fedlang.run.clients import ReadClients, clients_of
+from fedlang.run.clients import ClientData, ReadClients, clients_of
 from fedlang.run.executor import Executor, Sink
 from fedlang.run.registry import get_executor
 from fedlang.run.rounds import ClientValues, CompiledProgram, Inputs, Policy
@@ -139,6 +139,8 @@ def _inputs(lowered: Lowered, settings: Mapping[str, Any], values: list[Any]) ->
     leaves: list[LeafValue | None] = []
     readers: list[tuple[str, tuple[str, ...] | None, Callable[[str], list[LeafValue]]]] = []
     for name, type in lowered.settings:
+        if name not in settings:
+            raise errors.missing_setting(name, print_type(type))
         leaves += encode(type, settings[name], name)
     for (name, type), value in zip(lowered.parameters, values, strict=True):
         _add_argument(name, type, value, leaves, readers)
@@ -183,6 +185,9 @@ def _add_argument(
 
 
 def _client_reader(name: str, type: Type, value: Any) -> tuple[str, tuple[str, ...], Callable[[str], list[LeafValue]]]:
+    if isinstance(value, str | bytes) or not (isinstance(value, ClientData) or hasattr(value, "__iter__")):
+        hint = "give a list with a value for each client, or a mapping from client ids"
+        raise errors.wrong_value(name, f"{value.__class__.__name__} {value!r:.60}", f"<{print_type(type)}>@CLIENTS", hint)
     data = clients_of(value)
     return name, tuple(data.client_ids), lambda client: encode(type, data.client(client), f"{name} of client {client}")
 
@@ -242,20 +247,23 @@ def merge_client_state(old: Any, new: Any) -> Any:
 class Process:
     """A process: `initialize(seed)`, `next(state, data)`, its other methods, and its settings."""
 
-    def __init__(self, name: str, methods: Mapping[str, Computation], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, name: str, methods: Mapping[str, Computation], settings: Mapping[str, Any], declared: tuple[str, ...] = ()
+    ) -> None:
         self.name = name
+        self._declared = declared or tuple(settings)  # a setting without a default has no value yet
         self._methods = dict(methods)
         self.settings = Record(settings)
 
     def with_settings(self, **changes: Any) -> Process:
         """The same process with other settings. Nothing is compiled again."""
         for word in changes:
-            if word not in self.settings:
-                near = nearest(word, list(self.settings))
-                hint = f"; did you mean `{near}`?" if near else f"; it has: {', '.join(self.settings) or 'none'}"
+            if word not in self._declared:
+                near = nearest(word, list(self._declared))
+                hint = f"; did you mean `{near}`?" if near else f"; it has: {', '.join(self._declared) or 'none'}"
                 raise errors.wrong_call(self.name, f"it has no setting `{word}`{hint}")
         methods = {name: method.with_settings(changes) for name, method in self._methods.items()}
-        return Process(self.name, methods, {**self.settings, **changes})
+        return Process(self.name, methods, {**self.settings, **changes}, self._declared)
 
     def method(self, name: str) -> Computation:
         """One method as a computation."""

@@ -42,6 +42,17 @@ def wrong_call(name: str, note: str) -> DiagnosticError:
     return _error("FED0804", f"`{name}` cannot be called so", note)
 
 
+def missing_setting(name: str, wanted: str) -> DiagnosticError:
+    """A setting without a default that nobody gave."""
+    return _error("FED0807", f"the setting `{name}` has no value", f"it is {wanted}, without a default", f"give it: `with_settings({name}=…)`")
+
+
+def lengths_differ(path: str, lengths: dict[str, int]) -> DiagnosticError:
+    """Stacked arrays that are parts of the same elements, and of different numbers of them."""
+    note = ", ".join(f"`{name}` has {count}" for name, count in lengths.items())
+    return _error("FED0808", f"the parts of `{path}` have different numbers of elements", note)
+
+
 def unknown_entry(name: str, path: str, near: str | None, known: list[str]) -> DiagnosticError:
     """A name that a file does not declare."""
     hint = f"did you mean `{near}`?" if near else f"it declares: {', '.join(known)}" if known else ""

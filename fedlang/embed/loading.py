@@ -65,7 +65,7 @@ class Package:
             method: Computation(f"{name}.{method}", _compiler(self.unit, Entry(name, method)), settings=settings)
             for method in method_names(self.unit.checker, Symbol("", name))
         }
-        return Process(name, methods, settings)
+        return Process(name, methods, settings, tuple(parameter.name for parameter in checked.parameters))
 
     def _settings(self, checked: Checked) -> dict[str, Any]:
         """The settings' defaults; one without a default must be given by `with_settings`."""

@@ -78,10 +78,13 @@ def encode_tensor(type: TensorType, value: Any, path: str) -> LeafValue:
     assert isinstance(type.dtype, str)
     if type.dtype == "Key":
         return _key(type, value, path)
-    array = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+    try:
+        array = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+    except ValueError:
+        raise errors.wrong_value(path, "of rows of different lengths", print_type(type)) from None
     if array.dtype == object and type.dtype != "string":
         raise errors.wrong_value(path, _kind(value), print_type(type))
-    converted = _converted(array, type, path)
+    converted = _converted(array, type, path, value)
     wanted = type.shape
     fits = len(wanted) == array.ndim and all(
         not isinstance(w, int) or w == n for w, n in zip(wanted, array.shape, strict=True)
@@ -93,6 +96,8 @@ def encode_tensor(type: TensorType, value: Any, path: str) -> LeafValue:
 
 def _key(type: TensorType, value: Any, path: str) -> LeafValue:
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        if not -(2**63) <= value < 2**64:
+            raise errors.wrong_value(path, f"{value}, of more than 64 bits", print_type(type), "give a smaller seed")
         return key_of_seed(int(value))
     array = np.asarray(value)
     if array.dtype != np.uint32 or array.shape[-1:] != (2,):
@@ -100,7 +105,7 @@ def _key(type: TensorType, value: Any, path: str) -> LeafValue:
     return array
 
 
-def _converted(array: Array, type: TensorType, path: str) -> Array:
+def _converted(array: Array, type: TensorType, path: str, value: Any) -> Array:
     assert isinstance(type.dtype, str)
     wanted = numpy_dtype(type.dtype)
     if array.dtype == wanted:
@@ -113,7 +118,7 @@ def _converted(array: Array, type: TensorType, path: str) -> Array:
     if array.size == 0 and have in ("float", "int"):
         return array.astype(wanted)
     if not have or (have == "bool") != (want == "bool") or (have == "float" and want == "int"):
-        raise errors.wrong_value(path, _kind(array), print_type(type))
+        raise errors.wrong_value(path, _kind(value), print_type(type))
     with np.errstate(over="ignore", invalid="ignore"):
         result = array.astype(wanted)
     if have == "int" and not np.array_equal(result.astype(np.float64) if want == "float" else result, array):
@@ -148,7 +153,7 @@ def encode_sequence(element: Type, value: Any, path: str) -> list[LeafValue]:
     if packed is not None:
         return packed
     if isinstance(value, Mapping) and isinstance(element, RecordType) and not _has_unknown_first(element):
-        return [Rows(np.asarray(leaf)) for leaf in encode(_with_axis(element), value, path)]
+        return _rows(element, encode(_with_axis(element), value, path), path)
     if isinstance(value, np.ndarray) and isinstance(element, TensorType) and not _has_unknown_first(element):
         return [Rows(np.asarray(leaf)) for leaf in encode(_with_axis(element), value, path)]
     if hasattr(value, "as_numpy_iterator"):
@@ -159,6 +164,26 @@ def encode_sequence(element: Type, value: Any, path: str) -> list[LeafValue]:
     if not rows:
         return [_empty(leaf) for leaf in _leaf_types(element)]
     return [_joined([row[k] for row in rows], kind) for k, kind in enumerate(_leaf_types(element))]
+
+
+def _rows(element: RecordType, leaves: list[LeafValue], path: str) -> list[LeafValue]:
+    """Stacked arrays as the parts of a sequence's elements. They must be of one number of elements."""
+    lengths = dict(zip(_leaf_paths(element, path), (len(leaf) for leaf in leaves), strict=True))
+    if len(set(lengths.values())) > 1:
+        raise errors.lengths_differ(path, lengths)
+    return [Rows(np.asarray(leaf)) for leaf in leaves]
+
+
+def _leaf_paths(type: Type, path: str) -> Iterator[str]:
+    match type:
+        case RecordType(fields):
+            for name, item in sorted(fields, key=lambda f: f[0]):
+                yield from _leaf_paths(item, f"{path}.{name}")
+        case TupleType(items):
+            for k, item in enumerate(items):
+                yield from _leaf_paths(item, f"{path}.{k}")
+        case _:
+            yield path
 
 
 def _packed(element: Type, value: Any) -> list[LeafValue] | None:

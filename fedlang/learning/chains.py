@@ -41,7 +41,7 @@ def verify_model(model: Any, known: Sequence[str]) -> None:
 
     if not isinstance(model, keras.Model):
         raise errors.not_a_keras_model(f"{type(model).__module__}.{type(model).__name__}")
-    if not is_keras_class(model) or not hasattr(model, "inputs"):
+    if not is_keras_class(model) or type(model).__name__ not in ("Sequential", "Functional"):
         raise errors.subclassed_model(type(model).__name__, known)
 
 
@@ -64,11 +64,18 @@ def _layers(model: Any, path: tuple[str, ...], known: Sequence[str]) -> Iterator
         if isinstance(layer, keras.Model):
             yield from _layers(layer, here, known)
         elif type(layer).__name__ != "InputLayer":
-            if not isinstance(layer, keras.layers.Layer) or not is_keras_class(layer):
-                raise errors.unknown_layer(layer.name, type(layer).__name__, known)
-            if type(layer).__name__ not in known:
-                raise errors.unknown_layer(layer.name, type(layer).__name__, known)
+            _verify_layer(layer, known)
             yield layer, here
+
+
+def _verify_layer(layer: Any, known: Sequence[str]) -> None:
+    import keras
+
+    kind = type(layer).__name__
+    if not is_keras_class(layer):
+        raise errors.own_layer(layer.name, kind, known)
+    if kind not in known or not isinstance(layer, keras.layers.Layer):
+        raise errors.unknown_layer(layer.name, kind, known)
 
 
 def _ordered(model: Any) -> list[Any]:

@@ -17,6 +17,12 @@ def unknown_layer(name: str, kind: str, known: Sequence[str]) -> DiagnosticError
     return _error("FED1001", title, f"the layers that have one: {', '.join(known)}")
 
 
+def own_layer(name: str, kind: str, known: Sequence[str]) -> DiagnosticError:
+    """A layer of a class that is not Keras's: its name says nothing of what it computes."""
+    title = f"the layer `{name}` is a {kind} of its own, which has no translation"
+    return _error("FED1001", title, f"the layers that have one are Keras's {', '.join(known)}")
+
+
 def not_a_keras_model(found: str) -> DiagnosticError:
     """Something that is no Keras 3 model, a legacy `tf_keras` model for one."""
     return _error("FED1002", f"a {found} is no Keras 3 model", hint="give a `keras.Sequential` or `keras.Model`")

@@ -43,7 +43,7 @@ LOSSES: Sequence[Loss] = (
     ),
     Loss(
         "categorical_crossentropy",
-        "softmax_cross_entropy({scores}, {y})",
+        "-reduce_sum({y} * log_softmax({scores}), axis = -1)",
         "softmax",
         "float32",
         {"accuracy": "cast[float32](arg_max({scores}, axis = -1) == arg_max({y}, axis = -1))", **DISTANCES},
@@ -51,7 +51,7 @@ LOSSES: Sequence[Loss] = (
     ),
     Loss(
         "binary_crossentropy",
-        "sigmoid_cross_entropy({scores}, {y})",
+        "softplus({scores}) - {y} * {scores}",
         "sigmoid",
         "float32",
         {"accuracy": "cast[float32](({scores} > 0.0) == ({y} > 0.5))", **DISTANCES},
@@ -113,7 +113,7 @@ def _described(given: Any) -> tuple[str, Mapping[str, Any]]:
         return type(given).__name__, given.get_config()
     if callable(given) and str(getattr(given, "__module__", "")).startswith("keras."):
         return str(getattr(given, "__name__", given)), {}
-    return repr(given), {}
+    return f"`{getattr(given, '__name__', type(given).__name__)}` of your own", {}
 
 
 def _plain(name: str) -> str:

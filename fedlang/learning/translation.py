@@ -151,6 +151,7 @@ def _weight(step: Step, variables: Mapping[Path, Any]) -> Callable[[str], str]:
 
 
 def _forward(steps: tuple[Step, ...], x: Part, variables: Mapping[Path, Any], found: Found) -> _Forward:
+    _verify_embeddings(steps)
     pieces = [piece_of(step, _weight(step, variables)) for step in steps]
     loss = found.loss
     is_last = bool(loss.activation) and pieces[-1].activation == loss.activation
@@ -161,6 +162,13 @@ def _forward(steps: tuple[Step, ...], x: Part, variables: Mapping[Path, Any], fo
     name = "logits" if loss.activation else "outputs"
     computes_on = "int32" if _first_kind(steps) == "Embedding" else "float32"
     return _Forward(name, steps, tuple(pieces), x, computes_on, loss.activation if is_last else "linear")
+
+
+def _verify_embeddings(steps: tuple[Step, ...]) -> None:
+    """Rows are looked up by whole numbers, and only the model's input is made of them."""
+    for place, step in enumerate(steps):
+        if step.kind == "Embedding" and _first_kind(steps[:place]):
+            raise errors.unsupported_option("/".join(step.path), step.kind, "input", "floats", "the model's own input")
 
 
 def _first_kind(steps: tuple[Step, ...]) -> str:

@@ -151,6 +151,7 @@ class Layout:
 
 def layout_of(graph: Graph, varies: tuple[bool, ...]) -> Layout:
     """How a work graph's parameters are handed over."""
+    _refuse_strings(graph)
     types = graph.parameter_types()
     groups: dict[tuple[Size, bool], list[int]] = {}
     for k, type in enumerate(types):
@@ -166,6 +167,13 @@ def layout_of(graph: Graph, varies: tuple[bool, ...]) -> Layout:
         tuple(k for k in tensors if _is_fixed(types[k])),
         tuple(k for k in tensors if not _is_fixed(types[k])),
     )
+
+
+def _refuse_strings(graph: Graph) -> None:
+    for node in graph.nodes:
+        leaves = node.type if isinstance(node.type, tuple) else (node.type,)
+        if any((leaf.element if isinstance(leaf, SequenceType) else leaf).dtype == "string" for leaf in leaves):
+            raise Unsupported("it works with strings")
 
 
 def _is_fixed(type: object) -> bool:

@@ -21,7 +21,7 @@ from fedlang.types.dims import Named, Size, add, can_differ, divide, fresh_named
 from fedlang.types.substitute import Substitution, substitute
 from fedlang.types.types import TensorType, Type, TypeVariable, print_shape
 
-OPERATION_OF = {"max": "maximum", "min": "minimum", "pow": "power", "where": "select"}
+OPERATION_OF = {"at": "random_at", "max": "maximum", "min": "minimum", "pow": "power", "where": "select"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +87,12 @@ def lower_primitive(
     result: Type | None,
 ) -> Value:
     """The value of a call of a primitive."""
-    name = checked.symbol.name if checked.symbol.module != "random" else f"random_{checked.symbol.name}"
-    use = Use(lower, name, checked, instance, arguments, spread, result or substitute(checked.type, instance))
     assert isinstance(checked.declaration, tree.PrimitiveDeclaration)
+    group = checked.declaration.group.text
+    name = f"random_{checked.symbol.name}" if group == "random" else checked.symbol.name
+    use = Use(lower, name, checked, instance, arguments, spread, result or substitute(checked.type, instance))
     if name in RULES:
         return RULES[name](use)
-    group = checked.declaration.group.text
     assert group in GROUPS, f"the compiler knows no group `{group}`"
     return GROUPS[group](use)
 

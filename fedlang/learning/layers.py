@@ -24,9 +24,10 @@ ACTIVATIONS: Mapping[str, str] = {
 }
 
 LSTM = """
-## One LSTM layer (Hochreiter and Schmidhuber, 1997). The gates lie in Keras's order: input, forget, cell, output.
+## What an LSTM layer carries from one time to the next.
 type Memory[n, h] = {hidden: float32[n, h], cell: float32[n, h]}
 
+## One time of an LSTM (Hochreiter and Schmidhuber, 1997). The gates lie in Keras's order: input, forget, cell, output.
 fn lstm_step[n, i, h](now: Memory[n, h], x: float32[n, i], kernel: float32[i, product(4, h)],
                       recurrent_kernel: float32[h, product(4, h)], bias: float32[product(4, h)]) -> Memory[n, h] {
   let z = x @ kernel + now.hidden @ recurrent_kernel + bias
@@ -35,7 +36,7 @@ fn lstm_step[n, i, h](now: Memory[n, h], x: float32[n, i], kernel: float32[i, pr
 }
 """
 LSTM_SEQUENCE = """
-## What the layer gives at every time.
+## What an LSTM layer gives at every time.
 fn lstm_sequence[n, t, i, h](x: float32[n, t, i], kernel: float32[i, product(4, h)],
                              recurrent_kernel: float32[h, product(4, h)], bias: float32[product(4, h)])
     -> float32[n, t, h] {
@@ -48,7 +49,7 @@ fn lstm_sequence[n, t, i, h](x: float32[n, t, i], kernel: float32[i, product(4, 
 }
 """
 LSTM_LAST = """
-## What the layer gives at the last time.
+## What an LSTM layer gives at the last time.
 fn lstm_last[n, t, i, h](x: float32[n, t, i], kernel: float32[i, product(4, h)],
                          recurrent_kernel: float32[h, product(4, h)], bias: float32[product(4, h)]) -> float32[n, h] {
   let start: Memory[n, h] = zeros()

@@ -115,6 +115,6 @@ def _imports(recipe: Recipe, aggregator: str) -> dict[str, frozenset[str]]:
 
 
 def _process(recipe: Recipe, settings: tuple[str, ...], aggregator: str) -> str:
-    numbers = ", ".join(f"{name}: float32 = 0.0" for name in settings)
+    numbers = ", ".join(f"{name}: float32" for name in settings)
     call = recipe.call.replace("{aggregator}", aggregator)
-    return f"process trained(initial: Weights = zeros(), {numbers}) = {call}"
+    return f"process trained(initial: Weights, {numbers}) = {call}"

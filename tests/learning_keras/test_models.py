@@ -12,7 +12,10 @@ import pytest
 import fedlang as fl
 from fedlang.learning import KerasModel, assign_weights, from_compiled_keras_model, from_keras_model
 from fedlang.learning.names import KEYWORDS, field_name
+from fedlang.source import Source
 from fedlang.syntax.grammar import parser
+from fedlang.syntax.parser import parse
+from fedlang.syntax.printer import print_module
 
 from .cases import chain, image, layers, nested, tokens, uneven
 
@@ -105,6 +108,11 @@ def translated(model: Any) -> KerasModel:
 
 def test_the_text_of_a_model() -> None:
     assert translated(small()).source == SMALL
+
+
+def test_the_text_is_in_the_one_style() -> None:
+    source = from_keras_model(tokens(layers().LSTM(3, return_sequences=True), layers().LSTM(3)), MSE).source
+    assert print_module(parse(Source("", source))) == source
 
 
 def test_prediction_is_that_of_keras_without_dropout() -> None:

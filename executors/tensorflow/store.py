@@ -4,8 +4,8 @@ it lies.
 A `Store` serves the sequence leaves that have one length (images and labels): their rows stand at the same places.
 Row 0 is zero: it is what padding points at. A client is known by the arrays it brings: the same arrays in a later
 round are found, not copied again. Arrays must not be written to meanwhile. Arrays that are gone leave their rows
-unused; when a limit is reached, everything is dropped and filled anew, and chunks that still run keep the memory they
-were given.
+unused; when most are, or a limit is reached, everything is dropped and filled anew, and chunks that still run keep the
+memory they were given.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from fedlang.types.dtypes import INTEGERS
 from .dtypes import hidden_axes
 from .start import tf
 
-LIMIT = 2 << 30
+LIMIT = 2 << 30  # bytes of rows that a store keeps
+LOOK = 64 << 20  # bytes from which it looks for rows that nobody needs
 _ALIGNED = 64
 _SHARED_DTYPES = frozenset({"bool", *INTEGERS, "float16", "float32", "float64"})
 
@@ -72,11 +73,12 @@ class Column:
 
 @dataclass(slots=True)
 class Place:
-    """Where a client's rows are: from `start`, `length` elements; its splits from `first_split`."""
+    """Where a client's rows are: `rows` from `start` on, `length` elements; its splits from `first_split` on."""
 
     start: int
     length: int
     first_split: int
+    rows: int
     alive: list[weakref.ref[Array]] = field(default_factory=list)
 
 
@@ -87,6 +89,7 @@ class Store:
         self.elements = elements
         self.split = split
         self.limit = limit
+        self.next_look = min(LOOK, limit)
         self._empty()
 
     def _empty(self) -> None:
@@ -111,8 +114,19 @@ class Store:
         return made
 
     def make_room(self) -> None:
-        """Drops everything when the limit is passed. To be called between chunks only."""
-        if sum(column.used * column.array[:1].nbytes for column in self.columns) > self.limit:
+        """Drops everything when the limit is passed, or when most rows are of arrays that are gone.
+
+        To be called between chunks only.
+        """
+        row = sum(column.array[:1].nbytes for column in self.columns)
+        used = self.columns[0].used * row
+        if used <= self.next_look:
+            return
+        living = (
+            sum(place.rows for place in self.places.values() if all(ref() is not None for ref in place.alive)) * row
+        )
+        self.next_look = max(LOOK, 2 * living)
+        if used > self.limit or 2 * living < used:
             self._empty()
 
     def _add(self, leaves: tuple[SequenceValue, ...]) -> Place:
@@ -124,7 +138,7 @@ class Store:
             column.append(rows)
         if self.split and splits is not None:
             self.splits.append((splits + start).astype(np.int32))
-        return Place(start, len(leaves[0]), first_split)
+        return Place(start, len(leaves[0]), first_split, self.columns[0].used - start)
 
     def tensors(self) -> list[Any]:
         """The columns, then the splits where elements are ranges."""

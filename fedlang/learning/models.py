@@ -17,7 +17,7 @@ from fedlang.learning.chains import chain_of, verify_model
 from fedlang.learning.layers import KNOWN_LAYERS
 from fedlang.learning.losses import default_labels, find_loss, find_metrics
 from fedlang.learning.specs import Part, dtype_of, example_shape, parts_of
-from fedlang.learning.translation import Module, Path, first_dtype, translate
+from fedlang.learning.translation import FieldPath, Module, first_dtype, translate
 from fedlang.learning.weights import assign, by_keras_path, read
 
 
@@ -30,7 +30,7 @@ class KerasModel:
 
     keras_model: Any = field(repr=False)
     module: Module = field(repr=False)
-    variables: Mapping[Path, Any] = field(repr=False)
+    variables: Mapping[FieldPath, Any] = field(repr=False)
 
     @cached_property
     def source(self) -> str:

@@ -21,7 +21,7 @@ from fedlang.source import Source
 from fedlang.syntax.parser import parse
 from fedlang.syntax.printer import print_module
 
-Path = tuple[str, ...]
+FieldPath = tuple[str, ...]
 Tree = dict[str, "Tree | str"]
 
 
@@ -62,7 +62,7 @@ class Translation:
     """A module, and the Keras variable behind each leaf of its `Weights`."""
 
     module: Module
-    variables: Mapping[Path, Any] = field(repr=False)
+    variables: Mapping[FieldPath, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def translate(
 # ---- weights ----
 
 
-def variables_of(name: str, steps: tuple[Step, ...]) -> dict[Path, Any]:
+def variables_of(name: str, steps: tuple[Step, ...]) -> dict[FieldPath, Any]:
     """The Keras variable of each leaf, in the order of the layers; a layer that is used twice counts once."""
     trained = [step for step in steps if step.layer.weights]
     verify_no_clash(step.path for step in trained)
@@ -118,7 +118,7 @@ def variables_of(name: str, steps: tuple[Step, ...]) -> dict[Path, Any]:
     return found
 
 
-def _record_type(variables: Mapping[Path, Any]) -> str:
+def _record_type(variables: Mapping[FieldPath, Any]) -> str:
     tree: Tree = {}
     for path, variable in variables.items():
         here = tree
@@ -136,7 +136,7 @@ def _print_tree(tree: Tree | str) -> str:
     return "{" + ", ".join(f"{name}: {_print_tree(inner)}" for name, inner in tree.items()) + "}"
 
 
-def _weight(step: Step, variables: Mapping[Path, Any]) -> Callable[[str], str]:
+def _weight(step: Step, variables: Mapping[FieldPath, Any]) -> Callable[[str], str]:
     """The text of a layer's weights. What Keras does not train is a constant to the derivative."""
 
     def text(name: str) -> str:
@@ -150,7 +150,7 @@ def _weight(step: Step, variables: Mapping[Path, Any]) -> Callable[[str], str]:
 # ---- the model's function ----
 
 
-def _forward(steps: tuple[Step, ...], x: Part, variables: Mapping[Path, Any], found: Found) -> _Forward:
+def _forward(steps: tuple[Step, ...], x: Part, variables: Mapping[FieldPath, Any], found: Found) -> _Forward:
     _verify_embeddings(steps)
     pieces = [piece_of(step, _weight(step, variables)) for step in steps]
     loss = found.loss

@@ -10,36 +10,36 @@ from numpy.typing import NDArray
 
 from fedlang.embed.records import Record
 from fedlang.learning import errors
-from fedlang.learning.translation import Path
+from fedlang.learning.translation import FieldPath
 
 Weights = NDArray[np.float32]
 
 
-def read(variables: Mapping[Path, Any]) -> Record:
+def read(variables: Mapping[FieldPath, Any]) -> Record:
     """The variables' values as a nested record."""
     return _nested({path: np.array(variable.numpy(), np.float32) for path, variable in variables.items()})
 
 
-def _nested(leaves: Mapping[Path, Weights]) -> Record:
-    groups: dict[str, dict[Path, Weights]] = {}
+def _nested(leaves: Mapping[FieldPath, Weights]) -> Record:
+    groups: dict[str, dict[FieldPath, Weights]] = {}
     for path, leaf in leaves.items():
         groups.setdefault(path[0], {})[path[1:]] = leaf
     return Record({name: inner[()] if () in inner else _nested(inner) for name, inner in groups.items()})
 
 
-def by_keras_path(variables: Mapping[Path, Any], weights: Mapping[str, Any]) -> dict[str, Weights]:
+def by_keras_path(variables: Mapping[FieldPath, Any], weights: Mapping[str, Any]) -> dict[str, Weights]:
     """Arrays by the variables' paths in Keras."""
     found = _fitting(variables, weights)
     return {variables[path].path: leaf for path, leaf in found.items()}
 
 
-def assign(variables: Mapping[Path, Any], weights: Mapping[str, Any]) -> None:
+def assign(variables: Mapping[FieldPath, Any], weights: Mapping[str, Any]) -> None:
     """Sets every variable, after all names and shapes have been compared."""
     for path, leaf in _fitting(variables, weights).items():
         variables[path].assign(leaf)
 
 
-def _fitting(variables: Mapping[Path, Any], weights: Mapping[str, Any]) -> dict[Path, Weights]:
+def _fitting(variables: Mapping[FieldPath, Any], weights: Mapping[str, Any]) -> dict[FieldPath, Weights]:
     given = dict(_leaves(weights, ()))
     missing = [_shown(path) for path in variables if path not in given]
     extra = [_shown(path) for path in given if path not in variables]
@@ -53,7 +53,7 @@ def _fitting(variables: Mapping[Path, Any], weights: Mapping[str, Any]) -> dict[
     return {path: given[path] for path in variables}
 
 
-def _leaves(weights: Any, path: Path) -> Iterator[tuple[Path, Weights]]:
+def _leaves(weights: Any, path: FieldPath) -> Iterator[tuple[FieldPath, Weights]]:
     if not isinstance(weights, Mapping):
         yield path, np.asarray(weights, np.float32)
         return
@@ -61,5 +61,5 @@ def _leaves(weights: Any, path: Path) -> Iterator[tuple[Path, Weights]]:
         yield from _leaves(inner, (*path, name))
 
 
-def _shown(path: Path) -> str:
+def _shown(path: FieldPath) -> str:
     return f".{'.'.join(path)}"

@@ -32,6 +32,7 @@ from fedlang.types.types import (
     TypeVariable,
     fresh_variable,
     has_function,
+    has_sequence,
     is_data,
     placed,
     prefix,
@@ -126,6 +127,9 @@ class Annotations:
                         if has_function(inner)
                         else errors.nested_place(span)
                     )
+                    return ERROR
+                if has_sequence(inner):
+                    self.report(errors.nested_sequence(span))
                     return ERROR
                 return SequenceType(inner)
             case tree.FunctionType(parameters, result):

@@ -27,6 +27,7 @@ from fedlang.types.types import (
     Meta,
     PackItem,
     PlacedType,
+    Prefixed,
     RecordType,
     TensorType,
     TupleType,
@@ -37,6 +38,7 @@ from fedlang.types.types import (
     has_function,
     is_data,
     is_variable,
+    leaves,
     placed,
     print_type,
 )
@@ -275,7 +277,7 @@ class Body:
 
     def at(self, place: Place | None, type: Type, span: Span) -> Type:
         """The result of one computation, at its place."""
-        type = self.resolve(type, span)
+        type = self._with_sizes(self.resolve(type, span), span)
         if place is None:
             return type
         if place == MIXED:
@@ -287,6 +289,15 @@ class Body:
             self.report(errors.function_placed(span, type))
             return ERROR
         return placed(*place, type)
+
+    def _with_sizes(self, type: Type, span: Span) -> Type:
+        """The type; the error type, reported, where a size came out below zero."""
+        for _, leaf in leaves(type):
+            for size in leaf.shape if isinstance(leaf, TensorType | Prefixed) else ():
+                if isinstance(size, int) and size < 0:
+                    self.report(errors.shape_function(span, f"a size of {size} is below zero"))
+                    return ERROR
+        return type
 
     # ---- instances ----
 

@@ -33,6 +33,8 @@ from fedlang.types.types import (
     TypeVariable,
     fresh_meta,
     gathered,
+    has_sequence,
+    leaves,
     prefix,
     print_type,
     tuple_of,
@@ -120,6 +122,8 @@ def infer_index_or_instance(body: Body, index: tree.Index) -> Typed | None:
     instance, type = body.instantiate(signature, index.span)
     explicit = body.annotations.instance(declared[: len(given)], given)
     _agree(body, instance, explicit, index.span)
+    if any(isinstance(written, ErrorType) for written in explicit.types.values()):
+        type = ERROR
     return Global(symbol, instance, type, index.span)
 
 
@@ -185,8 +189,7 @@ def match_arguments(body: Body, call: tree.Call, type: FunctionType, name: str) 
             slots[names.index(argument.name.text)] = argument.value
     for k, parameter in enumerate(type.parameters):
         if good and slots[k] is None and parameter.required:
-            shown = parameter.name or f"argument {k + 1}"
-            body.report(errors.missing_argument(call.span, name, shown, body.solver.resolve(parameter.type)))
+            body.report(errors.missing_argument(call.span, name, parameter.name, body.solver.resolve(parameter.type)))
             good = False
     return slots if good else None
 
@@ -239,6 +242,9 @@ def finish_call(
     if typed is None:
         body.solver.give_up(type)
         return Call(function, (), ERROR, span)
+    if has_nested_sequence(body.resolve(type.result, span)):
+        body.report(errors.nested_sequence(span))
+        return Call(function, (), ERROR, span)
     if federated and body.test:
         return Call(function, typed, plain(body.resolve(type.result, span)), span)
     if federated:
@@ -246,6 +252,12 @@ def finish_call(
     if type.capture is not None:
         uses.append((function.span, captured(type.capture)))
     return Call(function, typed, body.at(body.join(uses), type.result, span), span)
+
+
+def has_nested_sequence(type: Type) -> bool:
+    """Whether the elements of a sequence in the type hold sequences."""
+    inner = (leaf for _, leaf in leaves(unplaced(type)))
+    return any(isinstance(leaf, SequenceType) and has_sequence(leaf.element) for leaf in inner)
 
 
 def _misplaced_movement(
@@ -491,6 +503,7 @@ def gradient(body: Body, form: str, function: Typed, span: Span) -> Typed:
         return GradientOf(form == "value_and_grad", function, ERROR, span)
     if is_federated(type):
         body.report(errors.not_differentiable(function.span, "this is a federated function"))
+        body.solver.give_up(type)
         return GradientOf(form == "value_and_grad", function, ERROR, span)
     first = type.parameters[0].type
     value = body.resolve(type.result, span)

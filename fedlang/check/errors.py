@@ -82,7 +82,9 @@ def wrong_count(span: Span, name: str, given: int, wanted: str) -> Diagnostic:
 
 def missing_argument(span: Span, name: str, parameter: str, type: Type) -> Diagnostic:
     """A parameter without argument or default."""
-    return _one("FED0306", f"{name} needs `{parameter}`", span, f"`{parameter}: {print_type(type)}` is not given")
+    shown = f"`{parameter}: {print_type(type)}`" if parameter else f"an argument of type {print_type(type)}"
+    wanted = f"`{parameter}`" if parameter else "more arguments"
+    return _one("FED0306", f"{name} needs {wanted}", span, f"{shown} is not given")
 
 
 def unknown_parameter(span: Span, name: str, word: str, near: str | None, known: list[str]) -> Diagnostic:
@@ -219,6 +221,17 @@ def function_as_data(span: Span, where: str) -> Diagnostic:
     return _one(
         "FED0323", f"a function cannot be {where}", span, hint="functions are known when compiling; data is not"
     )
+
+
+def nested_sequence(span: Span) -> Diagnostic:
+    """A sequence whose elements hold sequences."""
+    hint = "an element is made of tensors: pad it, or put one sequence behind the other"
+    return _one("FED0340", "a sequence cannot be part of an element", span, hint=hint)
+
+
+def no_record(span: Span, type: Type) -> Diagnostic:
+    """`{..x}` where `x` is no record."""
+    return _one("FED0341", "only a record can be spread", span, f"this is {print_type(type)}")
 
 
 def bad_pattern(span: Span, type: Type, wanted: str) -> Diagnostic:

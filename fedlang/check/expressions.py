@@ -115,11 +115,14 @@ def _record(body: Body, written: tree.RecordExpression, expected: Type | None) -
     fields: dict[str, Type] = {}
     items: list[tuple[str, Typed]] = []
     seen: set[str] = set()
+    good = True
     for item in written.items:
         if isinstance(item, tree.Spread):
             spread = body.infer(item.value)
             items.append(("", spread))
-            fields |= _fields_of(body, spread)
+            found = _fields_of(body, spread)
+            good = good and found is not None
+            fields |= found or {}
             continue
         if item.name.text in seen:
             body.report(name_errors.name_twice(item.name, "field"))
@@ -127,16 +130,18 @@ def _record(body: Body, written: tree.RecordExpression, expected: Type | None) -
         value = body.infer(item.value, hints.get(item.name.text))
         items.append((item.name.text, value))
         fields[item.name.text] = body.resolved(value)
-    return RecordOf(tuple(items), record(tuple(fields.items())), written.span)
+    return RecordOf(tuple(items), record(tuple(fields.items())) if good else ERROR, written.span)
 
 
-def _fields_of(body: Body, typed: Typed) -> dict[str, Type]:
+def _fields_of(body: Body, typed: Typed) -> dict[str, Type] | None:
+    """The fields of a record that is spread; None where it is no record."""
     type = body.resolved(typed)
     inner = unplaced(type)
     if not isinstance(inner, RecordType):
         if not isinstance(type, ErrorType):
-            body.report(errors.bad_pattern(typed.span, type, "a record to spread"))
-        return {}
+            body.report(errors.no_record(typed.span, type))
+            body.solver.give_up(type)
+        return None
     if isinstance(type, PlacedType):
         return {name: placed(type.place, type.each, item) for name, item in inner.fields}
     return dict(inner.fields)
@@ -165,6 +170,7 @@ def _field(body: Body, access: tree.FieldAccess) -> Typed:
         return Field(target, name, ERROR, access.span)
     if not isinstance(inner, RecordType):
         body.report(errors.no_fields(access.name.span, name, type))
+        body.solver.give_up(type)
         return Field(target, name, ERROR, access.span)
     found = inner.field(name)
     if found is None:

@@ -60,7 +60,8 @@ def elementwise(body: Body, signature: Signature, function: Global, arguments: t
         result = _tensors(body, [t for t in types if isinstance(t, TensorType)], wanted, bound, spread, arguments, span)
         result = _tensor_result(result, signature.type.result)
     else:
-        result = _structures(body, types, main, bound, spread, arguments, span)
+        wanted = [_fixed(parameter.type) for parameter in signature.type.parameters]
+        result = _structures(body, types, wanted, bound, spread, arguments, span)
         result = _structure_result(body, result, signature.type.result, span)
     return Call(function, arguments, body.at(place, result, span), span, tuple(spread))
 
@@ -187,29 +188,44 @@ def _floats_only(dtype: DType) -> bool:
 def _structures(
     body: Body,
     types: list[Type],
-    main: list[bool],
+    wanted: list[str],
     bound: str,
     spread: list[bool],
     arguments: tuple[Typed, ...],
     span: Span,
 ) -> Type:
-    """A structure meets equal structures and scalars. The result is the structure."""
+    """A structure meets equal structures and scalars; a condition has its structure, of bools. The result is it."""
+    main = [not dtype for dtype in wanted]
     structures = [k for k, type in enumerate(types) if not (isinstance(type, TensorType) and not type.shape)]
     at = next((k for k in structures if main[k] and not isinstance(types[k], TensorType)), structures[0])
     structure = types[at]
     for k, type in enumerate(types):
         if k == at:
             continue
-        if isinstance(type, TensorType) and not type.shape:
-            if main[k] and not _spreads(body, type, structure, arguments[k].span):
+        if not main[k]:
+            if not _fixed_part(body, type, structure, wanted[k], arguments[k].span):
                 return ERROR
-            spread[k] = main[k]
+        elif isinstance(type, TensorType) and not type.shape:
+            if not _spreads(body, type, structure, arguments[k].span):
+                return ERROR
+            spread[k] = True
         elif not body.demand(type, structure, arguments[k].span, "both sides of an operation have one structure"):
             return ERROR
     if bound and not body.solver.satisfies(structure, bound):
         body.report(errors.bound_missed(span, structure, bound, "this operation"))
         return ERROR
     return structure
+
+
+def _fixed_part(body: Body, type: Type, structure: Type, dtype: str, span: Span) -> bool:
+    """An operand of a dtype of its own, as a condition: one scalar for all leaves, or one tensor for each."""
+    if isinstance(type, TensorType) and not type.shape:
+        if _same_dtype(body, type.dtype, dtype):
+            return True
+        body.report(errors.dtype_wanted(span, dtype, print_type(body.solver.resolve(type))))
+        return False
+    each = _leaves_to(body, structure, dtype, span)
+    return not isinstance(each, ErrorType) and body.demand(type, each, span, "it has the structure of the others")
 
 
 def _spreads(body: Body, scalar: TensorType, structure: Type, span: Span) -> bool:

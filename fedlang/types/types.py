@@ -289,6 +289,11 @@ def has_function(type: Type) -> bool:
             return False
 
 
+def has_sequence(type: Type) -> bool:
+    """Whether a sequence is a part of the data."""
+    return any(isinstance(leaf, SequenceType) for _, leaf in leaves(unplaced(type)))
+
+
 def leaves(type: Type, path: str = "") -> Iterator[tuple[str, Type]]:
     """The leaves with their paths (`.model.kernel`, `.0`); fields in the order of their names."""
     match type:

@@ -14,7 +14,7 @@ from fedlang.diagnostics import DiagnosticError
 from fedlang.ir.graph import Graph
 from fedlang.lower import errors
 from fedlang.lower.evaluate import NO_TYPES, Lowerer
-from fedlang.lower.leaves import LeafSlot, make_value
+from fedlang.lower.leaves import LeafSlot, make_input
 from fedlang.lower.primitives import lower_primitive
 from fedlang.lower.simulate import simulate
 from fedlang.lower.values import Closure, Declared, Leaf, RecordValue, Value, is_data, leaves_of
@@ -115,7 +115,7 @@ def _inputs(lower: Lowerer, name: str, parameters: tuple[tuple[str, Type], ...])
         level = lower.level
         return Leaf(level, level.builder.parameter(slot.type, name=f"{parameter}{slot.path}", place=slot.place))
 
-    return tuple(make_value(type, lambda slot, n=n: make(n, slot)) for n, type in parameters)  # type: ignore[misc]
+    return tuple(make_input(type, lambda slot, n=n: make(n, slot)) for n, type in parameters)  # type: ignore[misc]
 
 
 def _finish(lower: Lowerer, name: str, value: Value) -> Graph:

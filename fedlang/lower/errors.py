@@ -34,7 +34,9 @@ def no_shape(span: Span | None, reason: str) -> Diagnostic:
 
 def not_literal(span: Span | None, parameter: str) -> Diagnostic:
     """An argument that has to be known when compiling."""
-    return Diagnostic("FED0506", f"`{parameter}` must be written as a number", _at(span, "it is known only when the program runs"))
+    return Diagnostic(
+        "FED0506", f"`{parameter}` must be written as a number", _at(span, "it is known only when the program runs")
+    )
 
 
 def no_entry(name: str, why: str) -> Diagnostic:

@@ -53,6 +53,10 @@ NODE_BUDGET = 1_000_000
 NO_TYPES = Substitution({}, {}, {})
 
 
+def _sizes(type: LeafType) -> tuple[Size, ...]:
+    return (type.length,) if isinstance(type, Sequence) else type.shape
+
+
 class Declarations(Protocol):
     """What lowering asks of the checker."""
 
@@ -150,7 +154,17 @@ class Lowerer:
                 top = self.emit("add", (top, below), Tensor("int32"))
             return self.emit("floor_divide", (top, bottom), Tensor("int32"))
         assert isinstance(atom, Named), f"size {atom} is still open"
-        return self.emit("size", (), Tensor("int32"), dimension=dims.of_atom(atom))
+        return self.emit_at(self._place_of_size(atom), "size", (), Tensor("int32"), dimension=dims.of_atom(atom))
+
+    def _place_of_size(self, atom: Atom) -> str:
+        """Where the first value that shows the size is: only there is it known."""
+        if not self.level.federated:
+            return ""
+        for node in self.level.builder.nodes:
+            types = node.type if isinstance(node.type, tuple) else (node.type,)
+            if any(atom in dims.atoms_of(size) for type in types for size in _sizes(type)):
+                return node.place
+        return ""
 
     @contextmanager
     def inner(self) -> Iterator[Level]:
@@ -272,8 +286,9 @@ class Lowerer:
         sizes, known_packs = env.types.sizes, env.types.packs
         assert isinstance(sizes, dict) and isinstance(known_packs, dict), "an environment's sizes are its own"
         for atom, size in found.items():
-            if dims.of_atom(atom) != size:
-                sizes[atom] = size
+            known = substitute_size(size, env.types)
+            if atom not in dims.atoms_of(known):  # a size never stands for itself
+                sizes[atom] = known
         for pack, shape in packs.items():
             known_packs.setdefault(pack, shape)
 
@@ -320,11 +335,11 @@ class Lowerer:
         for variable, found in instance.types.items():
             types[variable] = found if isinstance(found, str) else name_unknowns_not(substitute(found, env.types))
         packs = {variable: tuple(self._sizes_of(shape, env)) for variable, shape in instance.packs.items()}
-        known_packs = {v: shape for v, shape in packs.items() if not any(isinstance(i, PackItem) for i in shape)}
+        known_packs = {v: shape for v, shape in packs.items() if not any(_is_open(item) for item in shape)}
         sizes: dict[Atom, Size] = {}
         for atom, size in instance.sizes.items():
             found_size = substitute_size(size, env.types)
-            if not any(not isinstance(a, Named | Quotient) for a in dims.atoms_of(found_size)):
+            if not _is_open(found_size):
                 sizes[atom] = found_size
         return Substitution(types, known_packs, sizes)
 
@@ -641,6 +656,11 @@ def _part(value: Value, index: int) -> Value:
         return PerClient(tuple(_part(item, index) for item in value.items))
     assert isinstance(value, TupleValue), "only tuples have parts"
     return value.items[index]
+
+
+def _is_open(item: Size | PackItem) -> bool:
+    """Whether a size is still to be told by the arguments."""
+    return isinstance(item, PackItem) or any(not isinstance(a, Named | Quotient) for a in dims.atoms_of(item))
 
 
 def _at_clients(type: Type) -> bool:

@@ -10,6 +10,7 @@ from fedlang.lower.values import Leaf, RecordValue, TupleValue, Value, leaves_of
 from fedlang.types.dims import Atom, Dim, Named, Size, Unknown, fresh_named
 from fedlang.types.substitute import Substitution, substitute
 from fedlang.types.types import (
+    FunctionType,
     PackItem,
     PlacedType,
     Prefixed,
@@ -38,6 +39,21 @@ class LeafSlot:
 def place_name(type: PlacedType) -> str:
     """The graph's name of a place."""
     return PLACES[type.place, type.each]
+
+
+def make_input(type: Type, make: Callable[[LeafSlot], Leaf]) -> Value:
+    """A value of a type as it is written: parts that share a `?` get one name for it."""
+    return make_value(_name_shared(type), make)
+
+
+def _name_shared(type: Type) -> Type:
+    match type:
+        case PlacedType(place, each, inner):
+            return PlacedType(place, each, _name_shared(inner))
+        case SequenceType() | FunctionType():
+            return type
+        case _:
+            return name_unknowns(type)
 
 
 def make_value(type: Type, make: Callable[[LeafSlot], Leaf], path: str = "", place: str = "") -> Value:

@@ -166,7 +166,8 @@ class Fold:
         self.start = [_value(each) for each in values[captured : captured + carries]]
         over = captured + carries
         self.elements = [element(batching, v, t) for v, t in zip(values[over:], types[over:], strict=True)]
-        self.length = types[over].shape[0] if isinstance(types[over], Tensor) else sequence_length(types[over])
+        first = types[over]
+        self.length = first.shape[0] if isinstance(first, Tensor) else sequence_length(first)
         self.trips = _trips(batching, values[over:], self.length)
         self.steps = _steps(batching, values[over], self.length)
         self.atoms = ragged_atoms(batching, body)
@@ -422,11 +423,11 @@ def check(batching: Batching, node: Node, value: Value, type: Tensor) -> int:
     """A check for each client that is live; for all at once where nothing in it differs."""
     condition = batching.clean(value, type.shape, True)
     if not condition.batched and batching.live is None:
-        return batching.builder.add_effect("check", (condition.id,), **dict(node.attributes))
+        return batching.builder.add_effect_node(Node("check", (condition.id,), node.attributes, ()))
     up = batching.up(condition)
     axes = tuple(range(1, len(batching.tensor(up).shape)))
     if axes:
         up = batching.add("reduce_all", (up,), Tensor("bool", (batching.clients,)), axes=axes)
     if batching.live is not None:
         up = batching.elementwise("logical_or", up, batching.elementwise("logical_not", batching.live))
-    return batching.builder.add_effect("check", (up,), **dict(node.attributes))
+    return batching.builder.add_effect_node(Node("check", (up,), node.attributes, ()))

@@ -64,7 +64,7 @@ class _Push:
         return self.builder.finish(tuple(self._whole(index) for index in self.graph.results))
 
     def _effect(self, node: Node) -> int:
-        return self.builder.add_effect(node.op, self._inputs(node), **dict(node.attributes))
+        return self.builder.add_effect_node(Node(node.op, self._inputs(node), node.attributes, ()))
 
     def _node(self, index: int, node: Node) -> int | Mapped:
         if node.op == "parameter":
@@ -149,7 +149,8 @@ class _Push:
         types = body.parameter_types()[captured : captured + carries]
         joined = self._joined(body, outer, types, over, Sequence(Tensor(""), 0))
         attributes = {**dict(node.attributes), "body": joined.body, "captured": len(joined.captured)}
-        return self.builder.add("fold", (*joined.captured, *start, *joined.sequences), node.type, **attributes)
+        inputs = (*joined.captured, *start, *joined.sequences)
+        return self.builder.add_node(Node("fold", inputs, tuple(sorted(attributes.items())), node.type))
 
     def _of_mapped(self, node: Node, mapped: Mapped) -> int | Mapped:
         if node.op in CHOOSE:
@@ -165,8 +166,8 @@ class _Push:
         rest = tuple(self._whole(i) for i in node.inputs[1:])
         nodes, length = self.builder.nodes, node.type.length
         sequences = tuple(
-            self.builder.add(
-                node.op, (each, *rest), Sequence(_element(nodes[each].leaf), length), **dict(node.attributes)
+            self.builder.add_node(
+                Node(node.op, (each, *rest), node.attributes, Sequence(_element(nodes[each].leaf), length))
             )
             for each in mapped.sequences
         )

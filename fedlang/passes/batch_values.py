@@ -104,7 +104,7 @@ class Batching:
 
     def add(self, op: str, inputs: tuple[int, ...], type: Tensor, **attributes: Attribute) -> int:
         """A node of the new graph."""
-        return self.builder.add(op, inputs, type, **attributes)
+        return self.builder.add_node(Node(op, inputs, tuple(sorted(attributes.items())), type))
 
     def tensor(self, node: int) -> Tensor:
         """The type of a node of the new graph."""

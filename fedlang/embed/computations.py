@@ -187,7 +187,9 @@ def _add_argument(
 def _client_reader(name: str, type: Type, value: Any) -> tuple[str, tuple[str, ...], Callable[[str], list[LeafValue]]]:
     if isinstance(value, str | bytes) or not (isinstance(value, ClientData) or hasattr(value, "__iter__")):
         hint = "give a list with a value for each client, or a mapping from client ids"
-        raise errors.wrong_value(name, f"{value.__class__.__name__} {value!r:.60}", f"<{print_type(type)}>@CLIENTS", hint)
+        raise errors.wrong_value(
+            name, f"{value.__class__.__name__} {value!r:.60}", f"<{print_type(type)}>@CLIENTS", hint
+        )
     data = clients_of(value)
     return name, tuple(data.client_ids), lambda client: encode(type, data.client(client), f"{name} of client {client}")
 

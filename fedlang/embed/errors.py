@@ -44,7 +44,12 @@ def wrong_call(name: str, note: str) -> DiagnosticError:
 
 def missing_setting(name: str, wanted: str) -> DiagnosticError:
     """A setting without a default that nobody gave."""
-    return _error("FED0807", f"the setting `{name}` has no value", f"it is {wanted}, without a default", f"give it: `with_settings({name}=…)`")
+    return _error(
+        "FED0807",
+        f"the setting `{name}` has no value",
+        f"it is {wanted}, without a default",
+        f"give it: `with_settings({name}=…)`",
+    )
 
 
 def lengths_differ(path: str, lengths: dict[str, int]) -> DiagnosticError:

@@ -33,7 +33,7 @@ def test_a_setting_without_a_default_must_be_given() -> None:
 
 
 def test_an_unknown_setting_is_answered_with_the_nearest() -> None:
-    with pytest.raises(fl.DiagnosticError, match="it has no setting `rat`; did you mean `rate`?"):
+    with pytest.raises(fl.DiagnosticError, match=r"it has no setting `rat`; did you mean `rate`\?"):
         P.counting.with_settings(rat=1.0)
     with pytest.raises(fl.DiagnosticError, match="it has: rate, scale"):
         P.counting.with_settings(quite_other=1.0)

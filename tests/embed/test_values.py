@@ -49,7 +49,7 @@ class Class:
     a: list[float]
 
 
-Named = namedtuple("Named", "b a")  # noqa: PYI024
+Named = namedtuple("Named", "b a")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,9 @@ def test_records_unpack_compare_and_pickle() -> None:
         found.a = 1
 
 
-@pytest.mark.parametrize("data", [[1, 2, 3], (1, 2, 3), np.arange(1, 4), (float(k) for k in range(1, 4)), [np.float32(6)]])
+@pytest.mark.parametrize(
+    "data", [[1, 2, 3], (1, 2, 3), np.arange(1, 4), (float(k) for k in range(1, 4)), [np.float32(6)]]
+)
 def test_what_a_sequence_may_be(data: Any) -> None:
     assert P.s(data) == 6
 

@@ -77,7 +77,9 @@ def mean(changes: list[Weights], weights: list[float]) -> Weights:
     return result
 
 
-def fedavg(clients: list[dict[str, Array]], size: int, rate: float, rounds: int, strength: float = 0.0) -> tuple[Weights, list[float]]:
+def fedavg(
+    clients: list[dict[str, Array]], size: int, rate: float, rounds: int, strength: float = 0.0
+) -> tuple[Weights, list[float]]:
     """McMahan et al., algorithm 1, with every client in every round."""
     w, losses = zeros(), []
     for _ in range(rounds):

@@ -60,7 +60,14 @@ ROWS: list[Row] = []
 
 
 def row(
-    primitive: str, signature: str, body: str, inputs: tuple[Any, ...], expected: Any, *, kind: str = "fn", head: str = ""
+    primitive: str,
+    signature: str,
+    body: str,
+    inputs: tuple[Any, ...],
+    expected: Any,
+    *,
+    kind: str = "fn",
+    head: str = "",
 ) -> None:
     """Adds a row."""
     ROWS.append(Row(primitive, signature, body, inputs, expected, kind, head))
@@ -156,21 +163,51 @@ row(
 )  # fmt: skip
 row("equal", "(a: string, b: string) -> bool", "a == b", ("word", "word"), True)
 row("equal", "(a: bool, b: bool) -> bool", "a == b", (True, False), False)
-row("max", "(a: float32[3], b: float32[3]) -> float32[3]", "max(a, b)", ([np.nan, 1, 2], [0, np.nan, 3]), [np.nan, np.nan, 3])
+row(
+    "max",
+    "(a: float32[3], b: float32[3]) -> float32[3]",
+    "max(a, b)",
+    ([np.nan, 1, 2], [0, np.nan, 3]),
+    [np.nan, np.nan, 3],
+)
 row("min", "(a: float32[3]) -> float32[3]", "min(a, 1.0)", ([0.5, 1.0, 2.0],), [0.5, 1.0, 1.0])
-row("logical_and", "(a: bool[4], b: bool[4]) -> bool[4]", "a and b", ([0, 0, 1, 1] == np.ones(4), [0, 1, 0, 1] == np.ones(4)), np.logical_and)
-row("logical_or", "(a: bool[4], b: bool[4]) -> bool[4]", "a or b", ([0, 0, 1, 1] == np.ones(4), [0, 1, 0, 1] == np.ones(4)), np.logical_or)
+row(
+    "logical_and",
+    "(a: bool[4], b: bool[4]) -> bool[4]",
+    "a and b",
+    (np.ones(4) == [0, 0, 1, 1], np.ones(4) == [0, 1, 0, 1]),
+    np.logical_and,
+)
+row(
+    "logical_or",
+    "(a: bool[4], b: bool[4]) -> bool[4]",
+    "a or b",
+    (np.ones(4) == [0, 0, 1, 1], np.ones(4) == [0, 1, 0, 1]),
+    np.logical_or,
+)
 row("logical_and", "(a: bool, b: bool) -> bool", "logical_and(a, b)", (True, False), False)
 row("logical_or", "(a: bool, b: bool) -> bool", "logical_or(a, b)", (True, False), True)
 row("logical_not", "(a: bool[3]) -> bool[3]", "not a", (np.array([True, False, True]),), np.logical_not)
 row("is_nan", "(x: float32[3]) -> bool[3]", "is_nan(x)", ([1.0, np.nan, np.inf],), [False, True, False])
-row("where", "(c: bool[3], a: float32[3], b: float32[3]) -> float32[3]", "where(c, a, b)", (np.array([True, False, True]), [1, 2, 3], [4, 5, 6]), [1, 5, 3])
+row(
+    "where",
+    "(c: bool[3], a: float32[3], b: float32[3]) -> float32[3]",
+    "where(c, a, b)",
+    (np.array([True, False, True]), [1, 2, 3], [4, 5, 6]),
+    [1, 5, 3],
+)
 row("where", "(x: float32[3]) -> float32[3]", "where(x > 1.0, x, 0.0)", ([1.0, 2.0, 3.0],), [0, 2, 3])
 row("where", "(c: bool, a: string, b: string) -> string", "where(c, a, b)", (False, "yes", "no"), "no")
 
 # ---- conversion ----
 
-row("cast", "(x: float32[5]) -> int32[5]", "cast(x)", ([1.9, -1.9, 1e20, -1e20, np.nan],), [1, -1, 2**31 - 1, -(2**31), 0])
+row(
+    "cast",
+    "(x: float32[5]) -> int32[5]",
+    "cast(x)",
+    ([1.9, -1.9, 1e20, -1e20, np.nan],),
+    [1, -1, 2**31 - 1, -(2**31), 0],
+)
 row("cast", "(x: int32[2]) -> float32[2]", "cast[float32](x)", ([3, -4],), [3.0, -4.0])
 row("cast", "(x: bool[2]) -> float32[2]", "cast(x)", (np.array([True, False]),), [1.0, 0.0])
 row("cast", "(x: float32) -> float64", "cast[float64](x)", (np.float32(0.1),), float(np.float32(0.1)))
@@ -199,7 +236,13 @@ for name, function in REDUCTIONS.items():
         )  # fmt: skip
     row(name, f"(x: {dtype}[?]) -> {dtype}", f"{name}(x, axis = 0)", (cube[0, 0],), function)
 for name, empty in (("reduce_sum", 0.0), ("reduce_max", -np.inf), ("reduce_min", np.inf), ("reduce_product", 1.0)):
-    row(name, "(x: float32[?, 2]) -> float32[2]", f"{name}(x, axis = 0)", (np.zeros((0, 2), np.float32),), [empty, empty])
+    row(
+        name,
+        "(x: float32[?, 2]) -> float32[2]",
+        f"{name}(x, axis = 0)",
+        (np.zeros((0, 2), np.float32),),
+        [empty, empty],
+    )
 row("reduce_mean", "(x: float32[?]) -> float32", "reduce_mean(x)", (np.zeros(0, np.float32),), np.nan)
 row("reduce_sum", "(x: int32[3]) -> int32", "reduce_sum(x)", ([1, 2, 3],), 6)
 row("reduce_max", "(x: int32[3]) -> int32", "reduce_max(x)", ([1, 5, 3],), 5)
@@ -210,12 +253,24 @@ row("arg_max", "(x: float32[2, 3]) -> int32[3]", "arg_max(x, axis = 0)", (TIES,)
 row("arg_max", "(x: float32[3]) -> int32", "arg_max(x)", (TIES[0],), 1)
 row("arg_min", "(x: float32[2, 3]) -> int32[2]", "arg_min(x, axis = -1)", (TIES,), [0, 2])
 row("arg_min", "(x: int32[3]) -> int32", "arg_min(x)", ([4, 1, 1],), 1)
-row("cumulative_sum", "(x: float32[2, 3]) -> float32[2, 3]", "cumulative_sum(x, axis = 1)", (TIES,), lambda x: np.cumsum(x, axis=1))
+row(
+    "cumulative_sum",
+    "(x: float32[2, 3]) -> float32[2, 3]",
+    "cumulative_sum(x, axis = 1)",
+    (TIES,),
+    lambda x: np.cumsum(x, axis=1),
+)
 row("cumulative_sum", "(x: int32[4]) -> int32[4]", "cumulative_sum(x, axis = -1)", ([1, 2, 3, 4],), [1, 3, 6, 10])
 
 # ---- structure ----
 
-row("transpose", "(x: float32[2, 3, 4]) -> float32[4, 2, 3]", "transpose(x, [2, 0, 1])", (CUBE,), lambda x: x.transpose(2, 0, 1))
+row(
+    "transpose",
+    "(x: float32[2, 3, 4]) -> float32[4, 2, 3]",
+    "transpose(x, [2, 0, 1])",
+    (CUBE,),
+    lambda x: x.transpose(2, 0, 1),
+)
 row("transpose", "(x: float32[?, 3]) -> float32[3, ?]", "transpose(x, [1, 0])", (real(5, 3),), np.transpose)
 row("reshape", "(x: float32[2, 3, 4]) -> float32[6, 4]", "reshape(x, [6, 4])", (CUBE,), lambda x: x.reshape(6, 4))
 row("reshape", "(x: float32[4]) -> float32[2, 1, 2]", "reshape(x, [2, 1, 2])", (real(4),), lambda x: x.reshape(2, 1, 2))
@@ -226,15 +281,35 @@ for axis, shape in ((0, "1, 2, 3"), (1, "2, 1, 3"), (2, "2, 3, 1"), (-1, "2, 3, 
     )  # fmt: skip
 row("flatten", "(x: float32[2, 3, 4]) -> float32[2, 12]", "flatten(x)", (CUBE,), lambda x: x.reshape(2, 12))
 row("flatten", "(x: float32[?, 3, 4]) -> float32[?, 12]", "flatten(x)", (CUBE,), lambda x: x.reshape(2, 12))
-row("concat", "(a: float32[2, 3], b: float32[1, 3]) -> float32[3, 3]", "concat(a, b)", (LEFT, RIGHT[:1]), lambda a, b: np.concatenate([a, b]))
+row(
+    "concat",
+    "(a: float32[2, 3], b: float32[1, 3]) -> float32[3, 3]",
+    "concat(a, b)",
+    (LEFT, RIGHT[:1]),
+    lambda a, b: np.concatenate([a, b]),
+)
 row("concat", "(a: int32[?], b: int32[?]) -> int32[?]", "concat(a, b)", ([1, 2], [3]), [1, 2, 3])
 row("reverse", "(x: float32[2, 3]) -> float32[2, 3]", "reverse(x)", (LEFT,), lambda x: x[::-1])
 row("range", "() -> int32[4]", "range(4)", (), [0, 1, 2, 3])
-row("one_hot", "(i: int32[3]) -> int32[3, 4]", "one_hot(i, 4)", ([1, 3, 9],), [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]])
+row(
+    "one_hot", "(i: int32[3]) -> int32[3, 4]", "one_hot(i, 4)", ([1, 3, 9],), [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
+)
 row("one_hot", "(i: int32) -> int32[2]", "one_hot(i, 2)", (-1,), [0, 0])
-row("gather", "(x: float32[3, 2], i: int32[2, 2]) -> float32[2, 2, 2]", "gather(x, i)", (real(3, 2), [[0, 2], [1, 0]]), lambda x, i: x[np.array(i)])
+row(
+    "gather",
+    "(x: float32[3, 2], i: int32[2, 2]) -> float32[2, 2, 2]",
+    "gather(x, i)",
+    (real(3, 2), [[0, 2], [1, 0]]),
+    lambda x, i: x[np.array(i)],
+)
 row("gather", "(x: float32[?], i: int32) -> float32", "gather(x, i)", ([5, 6, 7], 2), 7)
-row("scatter_add", "(b: float32[3, 2], i: int32[3], u: float32[3, 2]) -> float32[3, 2]", "scatter_add(b, i, u)", (np.ones((3, 2), np.float32), [0, 2, 0], np.array([[1, 2], [3, 4], [5, 6]], np.float32)), [[7, 9], [1, 1], [4, 5]])
+row(
+    "scatter_add",
+    "(b: float32[3, 2], i: int32[3], u: float32[3, 2]) -> float32[3, 2]",
+    "scatter_add(b, i, u)",
+    (np.ones((3, 2), np.float32), [0, 2, 0], np.array([[1, 2], [3, 4], [5, 6]], np.float32)),
+    [[7, 9], [1, 1], [4, 5]],
+)
 row("scatter_add", "(b: int32[2], i: int32, u: int32) -> int32[2]", "scatter_add(b, i, u)", ([1, 1], 1, 5), [1, 6])
 row("sort", "(x: float32[4]) -> float32[4]", "sort(x)", ([3, 1, np.nan, 2],), [1, 2, 3, np.nan])
 row("sort", "(x: float32[3, 2]) -> float32[3, 2]", "sort(x)", (real(3, 2),), lambda x: np.sort(x, axis=0))
@@ -252,14 +327,22 @@ for left, right in (
         "matmul", f"(a: float32{list(left)}, b: float32{list(right)}) -> float32{f'[{shape}]' if shape else ''}", "a @ b",
         (a, b), np.matmul,
     )  # fmt: skip
-row("matmul", "(a: float32[?, 3], b: float32[3, 2]) -> float32[?, 2]", "matmul(a, b)", (real(4, 3), real(3, 2)), np.matmul)
+row(
+    "matmul",
+    "(a: float32[?, 3], b: float32[3, 2]) -> float32[?, 2]",
+    "matmul(a, b)",
+    (real(4, 3), real(3, 2)),
+    np.matmul,
+)
 
 
 def convolve(x: np.ndarray, kernel: np.ndarray, stride: int, *, same: bool) -> np.ndarray:
     """One output number at a time."""
-    (n, h, w, i), (p, q, _, o) = x.shape, kernel.shape
+    (n, h, w, _), (p, q, _, o) = x.shape, kernel.shape
     above = left = 0
-    height, width = (-(-h // stride), -(-w // stride)) if same else (-(-(h - p + 1) // stride), -(-(w - q + 1) // stride))
+    height, width = (
+        (-(-h // stride), -(-w // stride)) if same else (-(-(h - p + 1) // stride), -(-(w - q + 1) // stride))
+    )
     if same:
         tall, wide = max((height - 1) * stride + p - h, 0), max((width - 1) * stride + q - w, 0)
         above, left = tall // 2, wide // 2
@@ -281,7 +364,13 @@ for stride in (1, 2, 3):
                 name, f"(x: float32[2, 7, 6, 2], k: float32{[*kernel.shape]}) -> float32{[*made.shape]}",
                 f"{name}(x, k, stride = {stride})", (image, kernel), made,
             )  # fmt: skip
-row("conv2d", "(x: float32[?, 4, 4, 1], k: float32[3, 3, 1, 1]) -> float32[?, 4, 4, 1]", "conv2d(x, k)", (real(3, 4, 4, 1), real(3, 3, 1, 1)), lambda x, k: convolve(x, k, 1, same=True))
+row(
+    "conv2d",
+    "(x: float32[?, 4, 4, 1], k: float32[3, 3, 1, 1]) -> float32[?, 4, 4, 1]",
+    "conv2d(x, k)",
+    (real(3, 4, 4, 1), real(3, 3, 1, 1)),
+    lambda x, k: convolve(x, k, 1, same=True),
+)
 
 
 def pool(x: np.ndarray, size: int, reduce: Callable[..., Any]) -> np.ndarray:
@@ -321,9 +410,27 @@ row("softmax", "(x: float32[3]) -> float32[3]", "softmax(x)", (LOGITS[0],), soft
 row("softmax", "(x: float32[2, 3, 4]) -> float32[2, 3, 4]", "softmax(x)", (CUBE,), softmax)
 row("log_softmax", "(x: float32[2, 3]) -> float32[2, 3]", "log_softmax(x)", (LOGITS,), log_softmax)
 row("log_softmax", "(x: float32[?, 3]) -> float32[?, 3]", "log_softmax(x)", (LOGITS,), log_softmax)
-row("sparse_softmax_cross_entropy", "(x: float32[2, 3], y: int32[2]) -> float32[2]", "sparse_softmax_cross_entropy(x, y)", (LOGITS, [2, 1]), lambda x, y: -log_softmax(x)[[0, 1], y])
-row("sparse_softmax_cross_entropy", "(x: float32[3], y: int32) -> float32", "sparse_softmax_cross_entropy(x, y)", (LOGITS[0], 0), lambda x, y: -log_softmax(x)[y])
-row("sparse_softmax_cross_entropy", "(x: float32[2, 3], y: int32[2]) -> float32[2]", "sparse_softmax_cross_entropy(x, y)", (LOGITS, [3, -1]), [np.nan, np.nan])
+row(
+    "sparse_softmax_cross_entropy",
+    "(x: float32[2, 3], y: int32[2]) -> float32[2]",
+    "sparse_softmax_cross_entropy(x, y)",
+    (LOGITS, [2, 1]),
+    lambda x, y: -log_softmax(x)[[0, 1], y],
+)
+row(
+    "sparse_softmax_cross_entropy",
+    "(x: float32[3], y: int32) -> float32",
+    "sparse_softmax_cross_entropy(x, y)",
+    (LOGITS[0], 0),
+    lambda x, y: -log_softmax(x)[y],
+)
+row(
+    "sparse_softmax_cross_entropy",
+    "(x: float32[2, 3], y: int32[2]) -> float32[2]",
+    "sparse_softmax_cross_entropy(x, y)",
+    (LOGITS, [3, -1]),
+    [np.nan, np.nan],
+)
 
 # ---- whole structures ----
 
@@ -351,7 +458,13 @@ KEY = key_of_seed(7)
 row("key", "() -> Key", "random.key(7)", (), KEY)
 row("at", "(k: Key) -> Key", "random.at(k, 3)", (7,), random_at(KEY, 3))
 row("uniform", "(k: Key) -> float32[2, 3]", "random.uniform(k)", (7,), random_uniform(KEY, (2, 3)))
-row("uniform", "(k: Key) -> float32[5]", "random.uniform(k, low = -2.0, high = 3.0)", (7,), random_uniform(KEY, (5,)) * 5 - 2)
+row(
+    "uniform",
+    "(k: Key) -> float32[5]",
+    "random.uniform(k, low = -2.0, high = 3.0)",
+    (7,),
+    random_uniform(KEY, (5,)) * 5 - 2,
+)
 row("uniform", "(k: Key) -> float64[3]", "random.uniform(k)", (7,), random_uniform(KEY, (3,), "float64"))
 row("normal", "(k: Key) -> float32[3]", "random.normal(k)", (7,), random_normal(KEY, (3,)))
 row(
@@ -399,18 +512,67 @@ row("hash", "(w: string, s: int32[3]) -> int32[3]", "hash(w, s)", ("word", [0, 1
 # ---- movements ----
 
 CLIENTS = np.array([1.0, 2.0, 6.0], np.float32)
-row("federated_broadcast", "(x: float32@SERVER, y: <float32>@CLIENTS) -> float32@SERVER", "federated_sum(federated_broadcast(x) * y)", (3.0, CLIENTS), 27.0, kind="fed")
+row(
+    "federated_broadcast",
+    "(x: float32@SERVER, y: <float32>@CLIENTS) -> float32@SERVER",
+    "federated_sum(federated_broadcast(x) * y)",
+    (3.0, CLIENTS),
+    27.0,
+    kind="fed",
+)
 row("federated_sum", "(x: <float32>@CLIENTS) -> float32@SERVER", "federated_sum(x)", (CLIENTS,), 9.0, kind="fed")
-row("federated_sum", "(x: <float32>@CLIENTS) -> float32@SERVER", "federated_sum(x)", ([1e8, 1, -1e8, 1],), 2.0, kind="fed")
+row(
+    "federated_sum",
+    "(x: <float32>@CLIENTS) -> float32@SERVER",
+    "federated_sum(x)",
+    ([1e8, 1, -1e8, 1],),
+    2.0,
+    kind="fed",
+)
 row("federated_sum", "(x: <int32[2]>@CLIENTS) -> int32[2]@SERVER", "federated_sum(x)", ([],), [0, 0], kind="fed")
 row("federated_mean", "(x: <float32>@CLIENTS) -> float32@SERVER", "federated_mean(x)", (CLIENTS,), 3.0, kind="fed")
-row("federated_mean", "(x: <float32>@CLIENTS, w: <float32>@CLIENTS) -> float32@SERVER", "federated_mean(x, weight = w)", (CLIENTS, [1, 0, 3]), 4.75, kind="fed")
-row("federated_mean", "(x: <float32>@CLIENTS) -> float32@SERVER", "federated_mean(x, otherwise = 5.0)", ([],), 5.0, kind="fed")
+row(
+    "federated_mean",
+    "(x: <float32>@CLIENTS, w: <float32>@CLIENTS) -> float32@SERVER",
+    "federated_mean(x, weight = w)",
+    (CLIENTS, [1, 0, 3]),
+    4.75,
+    kind="fed",
+)
+row(
+    "federated_mean",
+    "(x: <float32>@CLIENTS) -> float32@SERVER",
+    "federated_mean(x, otherwise = 5.0)",
+    ([],),
+    5.0,
+    kind="fed",
+)
 row("federated_min", "(x: <float32>@CLIENTS) -> float32@SERVER", "federated_min(x)", (CLIENTS,), 1.0, kind="fed")
 row("federated_max", "(x: <int32>@CLIENTS) -> int32@SERVER", "federated_max(x)", ([3, 9, -1],), 9, kind="fed")
-row("federated_max", "(x: <float32>@CLIENTS) -> float32@SERVER", "federated_max(x, otherwise = 1.5)", ([],), 1.5, kind="fed")
-row("federated_collect", "(x: <float32>@CLIENTS) -> float32*@SERVER", "federated_collect(x)", (CLIENTS,), [1, 2, 6], kind="fed")
-row("federated_secure_sum", "(x: <int32>@CLIENTS) -> int32@SERVER", "federated_secure_sum(x, 0, 10)", ([3, 9, 1],), 13, kind="fed")
+row(
+    "federated_max",
+    "(x: <float32>@CLIENTS) -> float32@SERVER",
+    "federated_max(x, otherwise = 1.5)",
+    ([],),
+    1.5,
+    kind="fed",
+)
+row(
+    "federated_collect",
+    "(x: <float32>@CLIENTS) -> float32*@SERVER",
+    "federated_collect(x)",
+    (CLIENTS,),
+    [1, 2, 6],
+    kind="fed",
+)
+row(
+    "federated_secure_sum",
+    "(x: <int32>@CLIENTS) -> int32@SERVER",
+    "federated_secure_sum(x, 0, 10)",
+    ([3, 9, 1],),
+    13,
+    kind="fed",
+)
 row(
     "federated_aggregate", "(x: <float32>@CLIENTS) -> float32@SERVER",
     "federated_aggregate(x, {sum: 0.0, count: 0.0}, fn (a, v) => {sum: a.sum + v, count: a.count + 1.0}, "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -151,7 +151,9 @@ CASES = [
     Case("one_hot", "x: float64[n, 3]", "x * cast(one_hot(i, 3))", "i: int32[n]"),
 ]  # fmt: skip
 
-LAST = "\nfn last[n, m](all: (float64[m], float64[n, m])) -> float64[n, m] {\n  let (end, steps) = all\n  steps + end\n}\n"
+LAST = (
+    "\nfn last[n, m](all: (float64[m], float64[n, m])) -> float64[n, m] {\n  let (end, steps) = all\n  steps + end\n}\n"
+)
 
 # Bodies in which one size stands for two arguments: with `?` each argument has a size of its own.
 NUMBERS_ONLY = {
@@ -167,7 +169,7 @@ NOT_DIFFERENTIABLE = {
 OF_ORDER_ONLY = {"batch", "take", "skip", "repeated", "shuffle", "filter", "stack", "unstack"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def program(case: Case, sizes: tuple[int, int, int], unknown: bool) -> Any:
     """The compiled program; the same for all draws of one shape."""
     text = case.text(dict(zip("nmk", sizes, strict=True)), unknown=unknown)
@@ -188,7 +190,11 @@ def drawn(case: Case, shape: tuple[int, ...], rng: np.random.Generator, name: st
         case "positive":
             return rng.uniform(0.4, 2.0, shape)
         case "quotient":
-            return rng.integers(-3, 4, shape) * 1.0 + 0.45 if name == "a" else np.full(shape, 1.5) + rng.uniform(0, 0.01, shape)
+            return (
+                rng.integers(-3, 4, shape) * 1.0 + 0.45
+                if name == "a"
+                else np.full(shape, 1.5) + rng.uniform(0, 0.01, shape)
+            )
         case "apart" | "coarse apart":
             count = int(np.prod(shape))
             spread = (rng.permutation(4 * count + 4)[:count] - 2 * count - 2) * 0.17 + 0.06
@@ -276,7 +282,9 @@ fn value(a: float32, b: float32) -> float32 {{ {body} }}
 
 
 def test_max_pool_gives_a_tie_to_the_first() -> None:
-    made = fl.loads("fn f(x: float32[1, 2, 2, 1]) -> float32[1, 2, 2, 1] { grad(fn (x: float32[1, 2, 2, 1]) => reduce_sum(max_pool(x, 2)))(x) }")
+    made = fl.loads(
+        "fn f(x: float32[1, 2, 2, 1]) -> float32[1, 2, 2, 1] { grad(fn (x: float32[1, 2, 2, 1]) => reduce_sum(max_pool(x, 2)))(x) }"
+    )
     assert made.f(np.ones((1, 2, 2, 1))).ravel().tolist() == [1.0, 0.0, 0.0, 0.0]
 
 
@@ -288,4 +296,6 @@ def test_every_differentiable_primitive_has_a_case() -> None:
 
 def test_a_derivative_of_no_rule_is_refused() -> None:
     with pytest.raises(fl.DiagnosticError, match="FED"):
-        fl.loads("fn f(x: float32*, y: float32) -> float32 { grad(fn (y: float32) => reduce_sum(stack(take(map(fn (v) => v * y, x), 2))))(y) }").f([1.0], 2.0)
+        fl.loads(
+            "fn f(x: float32*, y: float32) -> float32 { grad(fn (y: float32) => reduce_sum(stack(take(map(fn (v) => v * y, x), 2))))(y) }"
+        ).f([1.0], 2.0)

@@ -2,12 +2,13 @@
 
 `ClientData` holds examples: arrays whose first axis counts them, in a record or tuple (`trees.Examples`).
 `ClientSequences` holds what a program of parameter type `<T*>@CLIENTS` takes: the same tree with a sequence (`Rows` or
-`Elements`) for each leaf. Both are what `fedlang.run.clients.ClientData` asks for. Neither
-keeps what it has read, so data of any number of clients passes through the memory of a few.
+`Elements`) for each leaf. Both are what `fedlang.run.clients.ClientData` asks for. Neither keeps what it has read,
+unless it is in memory anyway, so data of any number of clients passes through the memory of a few.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -21,7 +22,7 @@ from fedlang.data.errors import no_clients, other_fields, unreadable_clients, wr
 from fedlang.data.trees import Examples, Sequences, join_trees, map_leaves, named_leaves, structure_of
 from fedlang.run.errors import duplicate_client, unknown_client
 from fedlang.run.random import identity_of, key_of_seed, random_at, random_permutation
-from fedlang.run.sequences import Rows
+from fedlang.run.sequences import Array, Rows
 
 T = TypeVar("T")
 
@@ -147,7 +148,34 @@ class ClientData(Clients[Examples]):
             if value < 1:
                 raise wrong_count(what, value, "1 or more")
         cut = partial(_batch, size=size, epochs=epochs, shuffle_seed=shuffle_seed, drop_last=drop_last)
-        return ClientSequences(self.client_ids, lambda client: cut(client, self.reader(client)))
+        return ClientSequences(self.client_ids, _Cut(self.reader, cut))
+
+
+class _Cut:
+    """Reads a client and cuts its batches; for examples that stay in memory anyway, the same batches each time.
+
+    Whoever packs batches for an executor can then tell that it has them already. Examples that are read or made
+    anew are not kept: an array seen before is known to stay only when it is still there at the next reading.
+    """
+
+    def __init__(self, reader: Callable[[str], Examples], cut: Callable[[str, Examples], Sequences]) -> None:
+        self._reader = reader
+        self._cut = cut
+        self._seen: dict[str, weakref.ref[Array]] = {}
+        self._kept: dict[str, tuple[Array, Sequences]] = {}
+
+    def __call__(self, client: str) -> Sequences:
+        examples = self._reader(client)
+        first: Array = next(leaf for _, leaf in named_leaves(examples))
+        kept = self._kept.get(client)
+        if kept is not None and kept[0] is first:
+            return kept[1]
+        made = self._cut(client, examples)
+        seen = self._seen.get(client)
+        if seen is not None and seen() is first:
+            self._kept[client] = (first, made)
+        self._seen[client] = weakref.ref(first)
+        return made
 
 
 def client_sequences(clients: object, *, batched: bool = False) -> ClientSequences:

@@ -66,6 +66,7 @@ def _array(name: str, member: str) -> Array:
     return array
 
 
+@cache
 def _digits(name: str, part: str, *, pixels: bool) -> Examples:
     images, labels = _array(name, f"{part}.pixels"), _array(name, f"{part}.y").astype(np.int32)
     if pixels:

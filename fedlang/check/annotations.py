@@ -30,6 +30,7 @@ from fedlang.types.types import (
     TensorType,
     Type,
     TypeVariable,
+    fresh_meta,
     fresh_variable,
     has_function,
     has_sequence,
@@ -243,13 +244,13 @@ class Annotations:
         name = item.shape.function.text
         if name not in SHAPE_FUNCTIONS:
             self.report(name_errors.unknown_name(item.shape.function.span, name, nearest(name, SHAPE_FUNCTIONS)))
-            return ()
+            return _any_sizes()
         arguments = tuple(self._shape_argument(argument) for argument in item.shape.arguments)
         try:
             return apply_shape_function(name, arguments)
         except ShapeError as error:
             self.report(errors.shape_function(item.span, str(error)))
-            return ()
+            return _any_sizes()
 
     def _shape_argument(self, argument: tree.TypeArgument) -> Shape | Size:
         if isinstance(argument, tree.NamedType) and not argument.arguments:
@@ -267,7 +268,7 @@ class Annotations:
         if self.statics is not None and self.statics.get(name.text) == "shape":
             return self._static_pack(name.text)
         self.report(name_errors.unknown_size(name.span, name.text, nearest(name.text, list(self.names))))
-        return ()
+        return _any_sizes()
 
     def _static_pack(self, name: str) -> Shape:
         key = f"…{name}"
@@ -346,6 +347,11 @@ class Annotations:
         except ArithmeticError as error:
             self.report(errors.shape_function(span, str(error)))
             return fresh_unknown()
+
+
+def _any_sizes() -> Shape:
+    """What stands for sizes that are reported already: they agree with any."""
+    return (PackItem(fresh_meta("pack")),)
 
 
 def placed_parameters(declared: tree.TypeDeclaration) -> set[str]:

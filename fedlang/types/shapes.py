@@ -31,6 +31,7 @@ def is_known(shape: Shape) -> bool:
 
 def apply_shape_function(name: str, arguments: tuple[Argument, ...]) -> Shape:
     """The resulting shape, or a shape of one `ShapeFunction` where the arguments are not known well enough."""
+    verify_arguments(name, arguments)
     shapes = [argument for argument in arguments if isinstance(argument, tuple)]
     if all(is_known(shape) for shape in shapes) and all(
         isinstance(a, int | tuple) or name != "drop" for a in arguments
@@ -39,6 +40,33 @@ def apply_shape_function(name: str, arguments: tuple[Argument, ...]) -> Shape:
     if name == "join" and len(shapes) == 2:
         return _join_partly(shapes[0], shapes[1], arguments)
     return (PackItem(ShapeFunction(name, arguments)),)
+
+
+def verify_arguments(name: str, arguments: tuple[Argument, ...]) -> None:
+    """Raises `ShapeError` where the arguments are not those the function takes."""
+    is_shape = [isinstance(argument, tuple) for argument in arguments]
+    if name == "permute":
+        good = len(is_shape) > 1 and is_shape[0] and (len(is_shape) == 2 or not any(is_shape[1:]))
+    else:
+        good = is_shape in _TAKES[name]
+    if not good:
+        raise ShapeError(f"`{name}` is written {_WRITTEN[name]}")
+
+
+# Which arguments are shapes.
+_TAKES = {
+    "drop": ([True, False],),
+    "insert": ([True, False, False], [True, False]),
+    "replace": ([True, False, False],),
+    "join": ([True, True],),
+}
+_WRITTEN = {
+    "drop": "`...drop(s, axis)`",
+    "insert": "`...insert(s, axis, n)`",
+    "permute": "`...permute(s, 1, 0)`",
+    "replace": "`...replace(s, axis, n)`",
+    "join": "`...join(s, t)`",
+}
 
 
 def _join_partly(a: Shape, b: Shape, arguments: tuple[Argument, ...]) -> Shape:

@@ -21,6 +21,7 @@ from fedlang.types.types import (
     SequenceType,
     TensorType,
     Type,
+    has_sequence,
     is_data,
     placed,
     print_type,
@@ -49,7 +50,7 @@ def grown(parts: st.SearchStrategy[Type]) -> st.SearchStrategy[Type]:
     return (
         fields.map(lambda found: record(tuple(found.items())))
         | st.lists(parts, max_size=3).filter(lambda items: len(items) != 1).map(lambda items: tuple_of(tuple(items)))
-        | parts.map(SequenceType)
+        | parts.filter(lambda part: not has_sequence(part)).map(SequenceType)
     )
 
 

@@ -49,7 +49,7 @@ from fedlang.types.shapes import ShapeError
 from fedlang.types.substitute import Substitution, substitute, substitute_shape, substitute_size
 from fedlang.types.types import FunctionType, Meta, PackItem, PlacedType, SequenceType, Shape, Type, TypeVariable
 
-NODE_BUDGET = 1_000_000
+NODE_BUDGET = 100_000  # nodes made while lowering one entry; some seconds
 NO_TYPES = Substitution({}, {}, {})
 
 

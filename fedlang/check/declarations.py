@@ -135,7 +135,7 @@ class Checker:
         local = isinstance(declaration, tree.FunctionDeclaration) and declaration.kind == "fn"
         bound = tuple(self._parameter(annotations, p, local=local) for p in declaration.parameters)
         annotations.any_type = None
-        seen: set[str] = set()
+        seen = {parameter.name.text for parameter in declaration.type_parameters}
         for parameter in declaration.parameters:
             if parameter.name.text in seen and parameter.name.text != "_":
                 self._report(name_errors.name_twice(parameter.name, "parameter"))

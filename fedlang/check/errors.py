@@ -26,7 +26,15 @@ def _difference(found: Mismatch, start: str = "", joined: str = ", not ", end: s
     path = f"`{start}{found.path}`: " if start or found.path else ""
     if found.reason.startswith("field `"):
         return f"{path}{found.reason}", ""
-    return f"{path}{found.actual}{joined}{found.expected}{end}", found.reason
+    return f"{path}{_brief(found.actual)}{joined}{_brief(found.expected)}{end}", found.reason
+
+
+def _brief(type: str) -> str:
+    """A type as a label shows it: a long one by what kind of thing it is."""
+    if len(type) <= 80:
+        return type
+    kind = "a record" if type.startswith("{") else "a placed value" if "@" in type[-9:] else "a tuple"
+    return "a function" if type.startswith("(") and " -> " in type else kind
 
 
 def bound_not_met(span: Span, found: Mismatch, why: str) -> Diagnostic:

@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("fedlang.executors",),
     ("fedlang.data",),
     ("fedlang.embed", "fedlang.learning"),
+    ("fedlang.testing",),
     ("fedlang", "fedlang.cli"),
 )
 FRONT_END = ("fedlang.syntax", "fedlang.types", "fedlang.names", "fedlang.check")

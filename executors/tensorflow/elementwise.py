@@ -108,7 +108,8 @@ def select(condition: Any, a: Any, b: Any) -> Any:
     Where the condition speaks of whole rows, they are copied as such; and not at all where it holds for every row, as
     it does in a loop over clients that all have a step left.
     """
-    if not _is_of_rows(condition, a, b):
+    shared = a.shape[:1] == [1] or b.shape[:1] == [1]  # one row for all clients
+    if shared or not _is_of_rows(condition, a, b):
         return tf.where(condition, a, b)
     rows = tf.reshape(condition, [-1])
     if a.shape[1:].num_elements() is None or a.shape[1:].num_elements() < LARGE:

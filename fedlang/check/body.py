@@ -29,6 +29,7 @@ from fedlang.types.types import (
     PlacedType,
     Prefixed,
     RecordType,
+    Shape,
     TensorType,
     TupleType,
     Type,
@@ -137,9 +138,11 @@ class Body:
         self.instances: list[tuple[Span, Signature, Substitution]] = []
         self.called: list[tuple[Symbol, Span]] = []
         self.literals: list[Literal] = []
+        self.failed = False  # a mistake leaves shapes open that are no mistakes of their own
 
     def report(self, diagnostic: Diagnostic) -> None:
         """Keeps a mistake."""
+        self.failed = self.failed or diagnostic.severity == "error"
         self._report(diagnostic)
 
     # ---- expressions ----
@@ -330,6 +333,8 @@ class Body:
                     self.solver.default_literals(found)
         for span, signature, instance in reversed(self.instances):
             unknown = [v for v, found in instance.types.items() if not isinstance(found, str) and self._is_open(found)]
+            if not self.failed:
+                unknown += [v for v, shape in instance.packs.items() if self._has_open_pack(shape)]
             if unknown and not isinstance(self.resolve(substitute(signature.type, instance), span), ErrorType):
                 self.report(errors.unsolved(span, str(signature.symbol), print_type(unknown[0])))
                 for found in instance.types.values():
@@ -337,6 +342,10 @@ class Body:
                         self.solver.give_up(found)
         for literal in self.literals:
             self._check_literal(literal)
+
+    def _has_open_pack(self, shape: Shape) -> bool:
+        found = self.solver.resolve_shape(shape)
+        return any(isinstance(item, PackItem) and isinstance(item.pack, Meta) for item in found)
 
     def _is_open(self, type: Type) -> bool:
         found = self.solver.resolve(type)

@@ -380,6 +380,7 @@ def _primitive_call(
         return _reduce_all(body, function, body.infer(slots[0]), type, call.span)
     if not _bind_statics(body, signature, function, slots):
         body.solver.give_up(type)
+        body.forget(function.instance)
         return Call(function, (), ERROR, call.span)
     found = finish_call(body, function, type, slots, call.span, expected)
     if declaration.name.text == "reshape" and not _verify_reshape(body, type, call.span):

@@ -22,7 +22,7 @@ Rule = Callable[[Builder, Node, int, int], Cotangents]
 def _broadcast(b: Builder, node: Node, y: int, dy: int) -> Cotangents:
     """The sum over the axes that are new, and over those of size 1 that were widened."""
     shape, axes = emit.tensor_of(b, node.inputs[0]).shape, numbers_of(node, "axes")
-    same = {axis for size, axis in zip(shape, axes, strict=True) if size == node.tensor.shape[axis]}
+    same = {axis for size, axis in zip(shape, axes, strict=True) if size != 1 or size == node.tensor.shape[axis]}
     summed = tuple(axis for axis in range(len(node.tensor.shape)) if axis not in same)
     return (emit.reshape(b, emit.reduce_sum(b, dy, summed), shape),)
 

@@ -113,7 +113,7 @@ class Solver:
         for _, leaf in leaves(self.resolve(type)):
             inner = leaf.type if isinstance(leaf, PlacedType) else leaf
             for _, deep in leaves(inner):
-                dtype = deep.dtype if isinstance(deep, TensorType) else None
+                dtype = deep.dtype if isinstance(deep, TensorType) else deep
                 if isinstance(dtype, Meta):
                     default = next(
                         (LITERALS[b] for b in ("float literal", "integer literal") if b in self.bounds_of(dtype)), ""

@@ -21,7 +21,14 @@ SERVER, CLIENTS = "SERVER", "CLIENTS"
 _fresh = count(1)
 
 
-class TypeVariable(Frozen):
+class Printed(Frozen):
+    """A type; as text it is what the language writes."""
+
+    def __str__(self) -> str:
+        return print_type(self)  # type: ignore[arg-type]
+
+
+class TypeVariable(Printed):
     """A type parameter inside its declaration.
 
     `kind`: "data", "placed" (also bundles), "dtype", "pack" (any number of sizes).
@@ -33,7 +40,7 @@ class TypeVariable(Frozen):
     bound: str = ""
 
 
-class Meta(Frozen):
+class Meta(Printed):
     """A type the checker is looking for;
 
     kinds as above. `bound` "integer literal" and "float literal" stand for untyped literals. `name` is that of the
@@ -63,25 +70,25 @@ Shape: TypeAlias = "tuple[Size | PackItem, ...]"
 DType: TypeAlias = "str | TypeVariable | Meta"
 
 
-class TensorType(Frozen):
+class TensorType(Printed):
     """A dtype and a shape. Keys and strings are tensors too."""
 
     dtype: DType
     shape: Shape
 
 
-class Prefixed(Frozen):
+class Prefixed(Printed):
     """`T[n]` where `T` is not known: sizes before the shape of each leaf."""
 
     shape: Shape
     of: TypeVariable | Meta
 
 
-class TupleType(Frozen):
+class TupleType(Printed):
     items: tuple[Type, ...]
 
 
-class RecordType(Frozen):
+class RecordType(Printed):
     """Fields in the order written; the order does not count in comparisons."""
 
     fields: tuple[tuple[str, Type], ...]
@@ -97,7 +104,7 @@ class RecordType(Frozen):
         return next((type for key, type in self.fields if key == name), None)
 
 
-class SequenceType(Frozen):
+class SequenceType(Printed):
     element: Type
 
 
@@ -109,7 +116,7 @@ class ParameterType(Frozen):
     required: bool = True
 
 
-class FunctionType(Frozen):
+class FunctionType(Printed):
     """`capture` is the place of the placed values a function of a `fed` body has captured: None, or (place, each)."""
 
     parameters: tuple[ParameterType, ...]
@@ -117,7 +124,7 @@ class FunctionType(Frozen):
     capture: tuple[str, bool] | None = None
 
 
-class PlacedType(Frozen):
+class PlacedType(Printed):
     """`T@SERVER`, `T@CLIENTS` (`each` false), `<T>@CLIENTS` (`each` true)."""
 
     place: str
@@ -125,7 +132,7 @@ class PlacedType(Frozen):
     type: Type
 
 
-class ErrorType(Frozen):
+class ErrorType(Printed):
     """The type of what is broken already: fits everything, so that one mistake is told once."""
 
 

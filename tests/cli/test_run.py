@@ -84,7 +84,7 @@ def test_a_key_is_the_seed(fed: Fed) -> None:
         (["p.fed:average"], 2, "`x` not given"),
         (["p.fed:average", "[1, 2"], 1, "`[` is never closed"),
         (["p.fed:average", "[]"], 3, "mean over no clients"),
-        (["p.fed:average", "[true]"], 2, "it is an array bool, not float32"),
+        (["p.fed:average", "[true]"], 2, "it is bool True, not float32"),
         (["p.fed:counter"], 2, "train it with `fed train`"),
         (["p.fed:counter.net", "1"], 2, "it has initialize, next"),
         (["p.fed:average", "[1]", "--set", "a=1"], 2, "only processes have settings"),

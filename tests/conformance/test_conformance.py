@@ -23,17 +23,9 @@ def available(name: str) -> bool:
     return find_spec(module) is not None and (name == "reference" or find_spec("tensorflow") is not None)
 
 
-KNOWN = {("batched", "two phases"): "a value that all clients share keeps a leading axis of 1 in a selection"}
-
-
 def pairs() -> list[Any]:
-    """Every executor with every program. What is known to be wrong must be so, or its mark is out of date."""
-    return [
-        pytest.param(name, program, marks=[pytest.mark.xfail(reason=known)] if known else [], id=f"{program}-{name}")
-        for name in EXECUTORS
-        for program in PROGRAMS
-        for known in [KNOWN.get((name, program))]
-    ]
+    """Every executor with every program."""
+    return [pytest.param(name, program, id=f"{program}-{name}") for name in EXECUTORS for program in PROGRAMS]
 
 
 @pytest.mark.parametrize(("name", "program"), pairs())

@@ -157,8 +157,7 @@ LAST = (
 
 # Bodies in which one size stands for two arguments: with `?` each argument has a size of its own.
 NUMBERS_ONLY = {
-    "add", "subtract", "multiply", "divide", "pow", "max", "min", "floor_divide", "remainder", "where", "concat", "fold",
-    "scan", "map", "grad", "if", "at", "softmax_cross_entropy", "sigmoid_cross_entropy",
+    "concat", "fold", "scan", "map", "grad", "if",
 }  # fmt: skip
 
 NOT_DIFFERENTIABLE = {

@@ -314,7 +314,7 @@ class Body:
                 assert isinstance(parameter, Dim)
                 sizes[parameter.terms[0][0][0]] = of_atom(Solvable(fresh_meta("size").id))
             elif parameter.kind == "pack":
-                packs[parameter] = (PackItem(fresh_meta("pack")),)
+                packs[parameter] = (PackItem(fresh_meta("pack", name=parameter.name)),)
             else:
                 types[parameter] = fresh_meta(parameter.kind, parameter.bound, parameter.name.strip("_"))
         instance = Substitution(types, packs, sizes)

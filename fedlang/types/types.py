@@ -323,8 +323,8 @@ def _print_pack(item: PackItem) -> str:
     match item.pack:
         case TypeVariable(name):
             return f"...{name}"
-        case Meta():
-            return "..._"
+        case Meta(name=name):
+            return f"...{name or '_'}"
         case ShapeFunction(name, arguments):
             shown = ", ".join(
                 print_shape(a).removeprefix("...") if isinstance(a, tuple) else print_size(a) for a in arguments

@@ -18,17 +18,26 @@ class Named(Frozen):
     name: str
     id: int = 0  # tells apart sizes that print alike; 0 for one told by its name alone
 
+    def __hash__(self) -> int:
+        return hash(self.name) ^ self.id
+
 
 class Unknown(Frozen):
     """`?`: some size. Leaves that share a `?` share its `id`."""
 
     id: int
 
+    def __hash__(self) -> int:
+        return self.id
+
 
 class Solvable(Frozen):
     """A size the checker is looking for."""
 
     id: int
+
+    def __hash__(self) -> int:
+        return self.id
 
 
 class Quotient(Frozen):

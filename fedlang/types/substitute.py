@@ -50,6 +50,8 @@ def substitute(type: Type, by: Substitution) -> Type:
     match type:
         case TypeVariable() | Meta():
             return _variable(type, by)
+        case TensorType(str(), ()):
+            return type
         case TensorType(dtype, shape):
             new_dtype = substitute_dtype(dtype, by)
             new_shape = substitute_shape(shape, by)
@@ -99,6 +101,8 @@ def substitute_dtype(dtype: DType, by: Substitution) -> Type | str:
 
 def substitute_shape(shape: Shape, by: Substitution) -> Shape:
     """A shape replaced; packs that are known are spread out, shape functions of known packs computed."""
+    if all(isinstance(item, int) for item in shape):
+        return shape
     result: list[Size | PackItem] = []
     for item in shape:
         if isinstance(item, PackItem):

@@ -39,11 +39,14 @@ class TypeVariable(Printed):
     kind: str
     bound: str = ""
 
+    def __hash__(self) -> int:
+        return self.id
+
 
 class Meta(Printed):
-    """A type the checker is looking for;
+    """A type the checker is looking for; kinds as above.
 
-    kinds as above. `bound` "integer literal" and "float literal" stand for untyped literals. `name` is that of the
+    `bound` "integer literal" and "float literal" stand for untyped literals. `name` is that of the
     type parameter it is an instance of, for messages.
     """
 
@@ -51,6 +54,9 @@ class Meta(Printed):
     kind: str
     bound: str = ""
     name: str = ""
+
+    def __hash__(self) -> int:
+        return self.id
 
 
 class ShapeFunction(Frozen):

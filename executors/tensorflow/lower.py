@@ -1,6 +1,6 @@
 """Lowering: a local graph for one client, to TensorFlow operations, while a `tf.function` is traced.
 
-In: a graph (no `call`, `gradient`, `extern`, no strings), its arguments (tensors, and `Elements` for sequences) and a
+In: a graph (no `call`, `gradient`, no strings), its arguments (tensors, and `Elements` for sequences) and a
 `Scope`. Out: the results. Sizes may be unknown until the function runs; they are read from the arguments' shapes.
 
 Broadcast values stay small: an axis of size 1 stands for the repeated values until an operation that is not
@@ -20,6 +20,7 @@ from fedlang.ir.graph import Sequence as SequenceType
 from . import contraction, control, elementwise, random, reductions, structural
 from .attributes import graph as graph_attribute
 from .attributes import integer, text
+from .externs import extern
 from .scope import Scope, Site, Unsupported, site_of, sites_in
 from .sequences import Batches, Chosen, Counted, Elements, Part, Repeated, sequence_of
 from .start import tf
@@ -241,4 +242,5 @@ SPECIAL: dict[str, Any] = {
     "check": _check,
     "print": _note,
     "probe": _note,
+    "extern": extern,
 }

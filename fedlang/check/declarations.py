@@ -229,6 +229,9 @@ class Checker:
         if parameter.default is None:
             return None
         body = self._body(parts, symbol, fed=False)
+        names = [each.name for each in parts.bound]
+        for later in names[names.index(bound.name) :]:
+            body.scope.pop(later, None)  # a default sees the parameters before it
         open_types: dict[TypeVariable | Meta, Type | str] = {
             variable: fresh_meta(variable.kind)
             for variable in parts.signature.parameters
@@ -322,11 +325,7 @@ class Checker:
             if parameter.name.text != "_":
                 body.bind(parameter.name.text, opened, parameter.name.span).used = True
             bound.append(BindName(parameter.name.text, opened))
-            kinds.append(
-                ParameterType(
-                    type, parameter.name.text if parameter.name.text != "_" else "", parameter.default is None
-                )
-            )
+            kinds.append(ParameterType(type, parameter.name.text if parameter.name.text != "_" else ""))
         wanted = parts.annotations.type(method.result) if method.result is not None else None
         if method.name.text == "next" and wanted is None and not isinstance(state, ErrorType):
             hint: Type | None = RecordType((("state", state),))

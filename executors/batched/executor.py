@@ -28,11 +28,12 @@ from ..tensorflow.layout import layout_of
 from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES, tf
 from ..tensorflow.vectorised import LANES, compile_vectorised
-from ..tensorflow.work import Readable, read_chunks
+from ..tensorflow.work import Readable, alike, read_chunks
 from ..threaded.executor import in_order
 from .strategy import Strategy, choose_strategy
 
 BUDGET = 8 << 20
+WINDOW = 8  # chunks whose clients are read together, and sorted by length
 
 
 class Runnable(Protocol):
@@ -60,12 +61,21 @@ class BatchedWork:
     threads: int
 
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
-        """Chunks in the order of the clients."""
+        """Chunks as they are made; the clients of a window may be in any of its chunks."""
         common = self.work.pack_shared(shared)
         with ThreadPoolExecutor(self.threads, "fedlang-chunks") as pool:
-            chunks = read_chunks(clients, self._chunk_size(clients))
+            chunks = self._chunks(clients)
             submitted = (pool.submit(self.work.run, common, self.work.pack(read), read) for read in chunks)
             yield from in_order(submitted, self.threads + 1)
+
+    def _chunks(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
+        """Chunks to run; vectorised ones hold clients of about one length, found in a window of some chunks."""
+        size = self._chunk_size(clients)
+        if self.strategy.name != "vectorised":
+            yield from read_chunks(clients, size)
+            return
+        for window in read_chunks(clients, WINDOW * size):
+            yield from alike(window, size)
 
     def _chunk_size(self, clients: Iterable[ClientTask]) -> int:
         """At least one chunk for each thread, where the number of clients is known."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fedlang.diagnostics import DiagnosticError
 from fedlang.run.errors import check_failed, client_failed, operation_failed, unreadable_client
 from fedlang.run.executor import Chunk, ClientFailure, ClientTask, Effects, Stacked
-from fedlang.run.sequences import LeafValue, Rows
+from fedlang.run.sequences import Elements, LeafValue, Rows
 
 from ..reference.effects import fill, show
 from .scope import Site
@@ -43,6 +43,23 @@ def read_chunks(clients: Iterable[ClientTask], size: int) -> Iterator[Readable]:
     remaining = iter(clients)
     while tasks := list(islice(remaining, size)):
         yield _read(tasks)
+
+
+def alike(window: Readable, size: int) -> Iterator[Readable]:
+    """The window's clients in chunks of clients with sequences about as long, so that little is padded.
+
+    Ties go by position, and inside a chunk clients are in their order; what a client computes is the same in any chunk.
+    """
+    order = sorted(range(len(window.tasks)), key=lambda k: (_longest(window.values[k]), window.tasks[k].position))
+    failures = window.failures
+    for start in range(0, max(len(order), 1), size):
+        rows = sorted(order[start : start + size])
+        yield Readable(tuple(window.tasks[k] for k in rows), tuple(window.values[k] for k in rows), failures)
+        failures = ()
+
+
+def _longest(values: tuple[LeafValue, ...]) -> int:
+    return max((len(value) for value in values if isinstance(value, Rows | Elements)), default=0)
 
 
 def _read(tasks: Sequence[ClientTask]) -> Readable:

@@ -27,6 +27,7 @@ from .sequential import Note, is_free
 from .start import tf
 
 Outputs = list[NDArray[Any]]
+STEP, USEFUL = 16, 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,14 +49,30 @@ def read_chunks(clients: Iterable[ClientTask], size: int) -> Iterator[Readable]:
 def alike(window: Readable, size: int) -> Iterator[Readable]:
     """The window's clients in chunks of clients with sequences about as long, so that little is padded.
 
-    Ties go by position, and inside a chunk clients are in their order; what a client computes is the same in any chunk.
+    A chunk grows by `STEP` clients as long as it has room and `USEFUL` of what it computes is used. Ties go by
+    position, and inside a chunk clients are in their order; what a client computes is the same in any chunk.
     """
-    order = sorted(range(len(window.tasks)), key=lambda k: (_longest(window.values[k]), window.tasks[k].position))
+    lengths = [_longest(values) for values in window.values]
+    order = sorted(range(len(window.tasks)), key=lambda k: (lengths[k], window.tasks[k].position))
     failures = window.failures
-    for start in range(0, max(len(order), 1), size):
-        rows = sorted(order[start : start + size])
+    for rows in _cut(order, lengths, size) or [[]]:
+        rows.sort()
         yield Readable(tuple(window.tasks[k] for k in rows), tuple(window.values[k] for k in rows), failures)
         failures = ()
+
+
+def _cut(order: list[int], lengths: list[int], size: int) -> list[list[int]]:
+    chunks: list[list[int]] = []
+    step = min(STEP, size)
+    for start in range(0, len(order), step):
+        more = order[start : start + step]
+        grown = [*chunks[-1], *more] if chunks else more
+        useful = sum(lengths[k] for k in grown) >= USEFUL * max(1, lengths[more[-1]]) * len(grown)
+        if chunks and len(grown) <= size and useful:
+            chunks[-1] = grown
+        else:
+            chunks.append(more)
+    return chunks
 
 
 def _longest(values: tuple[LeafValue, ...]) -> int:

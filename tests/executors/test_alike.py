@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedlang.executors.tensorflow.work import Readable, alike
+from fedlang.executors.tensorflow.work import STEP, USEFUL, Readable, alike
 from fedlang.run.executor import ClientTask
 from fedlang.run.sequences import Rows
 
@@ -26,10 +28,13 @@ def test_every_client_is_in_one_chunk_and_lengths_do_not_overlap(lengths: list[i
     for chunk in chunks:
         assert [task.position for task in chunk.tasks] == sorted(task.position for task in chunk.tasks)
     spans = [(min(at), max(at)) for at in ([lengths[t.position] for t in chunk.tasks] for chunk in chunks) if at]
-    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
-def test_log_normal_clients_are_padded_little() -> None:
-    lengths = np.ceil(np.random.default_rng(0).lognormal(2, 1.5, 512)).astype(int).tolist()
-    done = sum(max(lengths[t.position] for t in c.tasks) * len(c.tasks) for c in alike(window(lengths), 16))
-    assert sum(lengths) / done > 0.8
+def test_a_chunk_larger_than_a_step_is_mostly_used() -> None:
+    examples = np.random.default_rng(0).lognormal(np.log(60), 1.5, 1000)
+    lengths = np.ceil(examples / 20).astype(int).tolist()
+    chunks = [[lengths[t.position] for t in chunk.tasks] for chunk in alike(window(lengths), 80)]
+    assert len(chunks) < 40
+    for chunk in chunks:
+        assert len(chunk) <= STEP or sum(chunk) >= USEFUL * max(chunk) * len(chunk)

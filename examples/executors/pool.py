@@ -139,7 +139,7 @@ class PoolWork:
                 waiting.extend(islice(submitted, 1))
         except futures.BrokenExecutor as error:
             self.executor.close()
-            error.add_note(f"clients at work or next in line: {', '.join(id for ids, _ in waiting for id in ids)}")
+            error.add_note(f"clients at work or in line: {', '.join(id for ids, _ in waiting for id in ids) or 'none'}")
             raise
         finally:
             for _, future in waiting:

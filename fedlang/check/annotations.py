@@ -194,7 +194,11 @@ class Annotations:
             self.report(errors.wrong_arguments(span, name.text, len(given), len(alias.parameters)))
             return ERROR
         instance = self.instance(alias.parameters, given)
-        return self._bracketed(substitute(alias.type, instance), groups[1:], span)
+        try:
+            return self._bracketed(substitute(alias.type, instance), groups[1:], span)
+        except ShapeError as error:
+            self.report(errors.shape_function(span, str(error)))
+            return ERROR
 
     def instance(self, parameters: tuple[Parameter, ...], given: tuple[tree.TypeArgument, ...]) -> Substitution:
         """Type arguments put to their parameters."""

@@ -327,6 +327,7 @@ class Body:
 
     def end(self) -> None:
         """At the end of the body: literals get their own types, what is still unknown is reported."""
+        self.instances = [(span, made, instance) for span, made, instance in self.instances if self._is_sound(instance)]
         for _, _, instance in self.instances:
             for found in instance.types.values():
                 if not isinstance(found, str):
@@ -342,6 +343,18 @@ class Body:
                         self.solver.give_up(found)
         for literal in self.literals:
             self._check_literal(literal)
+
+    def _is_sound(self, instance: Substitution) -> bool:
+        """Whether the types of a use can be made; those that cannot are reported where they were found."""
+        try:
+            for found in instance.types.values():
+                if not isinstance(found, str):
+                    self.solver.resolve(found)
+            for shape in instance.packs.values():
+                self.solver.resolve_shape(shape)
+        except ShapeError:
+            return False
+        return True
 
     def _has_open_pack(self, shape: Shape) -> bool:
         found = self.solver.resolve_shape(shape)

@@ -14,6 +14,7 @@ from fedlang.names import errors as name_errors
 from fedlang.names.world import NamedDeclaration, Symbol, World, is_reserved
 from fedlang.source import Span
 from fedlang.syntax import tree
+from fedlang.types.shapes import ShapeError
 from fedlang.types.solve import open_unknowns
 from fedlang.types.substitute import Substitution, substitute
 from fedlang.types.types import (
@@ -194,6 +195,13 @@ class Checker:
         return body
 
     def _check(self, symbol: Symbol, declaration: NamedDeclaration, parts: Parts) -> Checked | None:
+        try:
+            return self._check_body(symbol, declaration, parts)
+        except ShapeError as error:  # in what follows from types found late
+            self._report(errors.shape_function(parts.signature.declaration.span, str(error)))
+            return None
+
+    def _check_body(self, symbol: Symbol, declaration: NamedDeclaration, parts: Parts) -> Checked | None:
         defaults = self._defaults(symbol, parts)
         match declaration:
             case tree.FunctionDeclaration(kind, _, _, _, result, block):

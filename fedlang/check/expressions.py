@@ -17,6 +17,7 @@ from fedlang.names.world import ModuleName, Symbol
 from fedlang.source import Span
 from fedlang.syntax import tree
 from fedlang.types.dims import Size, subtract
+from fedlang.types.shapes import ShapeError
 from fedlang.types.types import (
     BOOL,
     ERROR,
@@ -43,6 +44,14 @@ from fedlang.types.types import (
 
 def infer(body: Body, expression: tree.Expression, expected: Type | None) -> Typed:
     """The typed expression. `expected` is a hint: what the context would like."""
+    try:
+        return _infer(body, expression, expected)
+    except ShapeError as error:
+        body.report(errors.shape_function(expression.span, str(error)))
+        return Literal(0, ERROR, expression.span)
+
+
+def _infer(body: Body, expression: tree.Expression, expected: Type | None) -> Typed:
     match expression:
         case tree.IntegerLiteral() | tree.FloatLiteral():
             return _number(body, expression)

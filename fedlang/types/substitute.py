@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fedlang.frozen import Frozen
 from fedlang.types import dims
 from fedlang.types.dims import Atom, Size
-from fedlang.types.shapes import apply_shape_function
+from fedlang.types.shapes import ShapeError, apply_shape_function
 from fedlang.types.types import (
     DType,
     FunctionType,
@@ -113,7 +113,7 @@ def substitute_shape(shape: Shape, by: Substitution) -> Shape:
 
 
 def substitute_size(size: Size, by: Substitution) -> Size:
-    """A size replaced, repeatedly."""
+    """A size replaced, repeatedly. Raises `ShapeError` for a division that cannot be."""
     if isinstance(size, int) or not by.sizes:
         return size
 
@@ -121,7 +121,10 @@ def substitute_size(size: Size, by: Substitution) -> Size:
         found = by.sizes.get(atom)
         return None if found is None else substitute_size(found, by)
 
-    return dims.substitute(size, value)
+    try:
+        return dims.substitute(size, value)
+    except ArithmeticError as error:
+        raise ShapeError(str(error)) from error
 
 
 def _pack(item: PackItem, by: Substitution) -> Shape:

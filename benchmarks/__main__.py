@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every benchmark, one table after the other."""
+"""`python -m benchmarks`: rounds by number of clients. `python -m benchmarks.workloads`: workloads of other simulators."""
 
 from benchmarks.rounds import main
 

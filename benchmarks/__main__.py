@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: rounds by number of clients. `python -m benchmarks.workloads`: workloads of other simulators."""
+"""`python -m benchmarks`: rounds by number of clients (see also `workloads.py`)."""
 
 from benchmarks.rounds import main
 

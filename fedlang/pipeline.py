@@ -48,6 +48,7 @@ class Compiled:
 
 def lower_entry(unit: Unit, entry: Entry) -> Lowered:
     """The graph of an entry, as it is written."""
+    unit.verify()
     with deep_stack():
         found = (
             lower_method(unit.checker, entry.symbol, entry.method)
@@ -92,6 +93,7 @@ def compile_entry(unit: Unit, entry: Entry) -> Compiled:
 
 def compile_test(unit: Unit, test: CheckedTest) -> Graph:
     """A test as a local graph; its checks are its expectations."""
+    unit.verify()
     with deep_stack():
         graph = lower_test(unit.checker, test)
     unit.verify()

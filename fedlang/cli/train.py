@@ -129,6 +129,9 @@ def find_evaluation(opened: Target, process: Process, data: str, name: str | Non
 def train(training: Training, recorder: Recorder, rounds: int, evaluate_every: int, *, resume: bool) -> int:
     """All rounds, recorded; gives the exit code."""
     state = recorder.begin(training.process.initialize(training.plan.seed), rounds, resume=resume)
+    if recorder.next_round > rounds:
+        done = recorder.next_round - 1
+        click.echo(f"the checkpoint has {done} rounds already: ask for more with `--rounds`", err=True)
     try:
         with recorder:
             for after, row in training.rounds(state, recorder.next_round, rounds, evaluate_every):

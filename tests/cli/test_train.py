@@ -49,6 +49,8 @@ def test_resuming_goes_on_as_if_it_had_not_stopped(fed: Fed) -> None:
     assert rounds(resumed) == whole
     assert [json.loads(line)["round"] for line in Path("log.jsonl").read_text().splitlines()] == [1, 2, 3, 4]
     assert [path.name for path in Path("kept").iterdir()] == ["checkpoint.npz"]
+    done = train(fed, "--rounds", "4", "--checkpoint", "kept", "--resume", "--out", "log.jsonl")
+    assert "the checkpoint has 4 rounds already" in done.err
 
 
 def test_a_checkpoint_of_other_training_is_refused(fed: Fed) -> None:

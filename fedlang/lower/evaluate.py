@@ -129,6 +129,11 @@ class Lowerer:
         if tensor.shape == shape:
             return leaf
         where = axes if axes is not None else tuple(range(len(shape) - len(tensor.shape), len(shape)))
+        kept = tuple(size if size == 1 else shape[axis] for size, axis in zip(tensor.shape, where, strict=True))
+        if kept != tensor.shape:  # sizes that must turn out to be equal: only a known 1 is stretched
+            leaf = self.emit("reshape", (leaf,), Tensor(tensor.dtype, kept))
+            if kept == shape:
+                return leaf
         return self.emit("broadcast", (leaf,), Tensor(tensor.dtype, shape), axes=where)
 
     def size(self, size: Size) -> Leaf:

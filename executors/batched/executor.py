@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import NotBatchable, batch_graph, move_maps
@@ -22,6 +21,7 @@ from fedlang.run.executor import Chunk, ClientTask, ClientWork, LocalWork
 from fedlang.run.sequences import LeafValue
 
 from ..reference import ReferenceExecutor
+from ..tensorflow.blame import Guarded, Runnable
 from ..tensorflow.chunks import sequential_work
 from ..tensorflow.guards import guard_rows
 from ..tensorflow.layout import layout_of
@@ -36,36 +36,22 @@ BUDGET = 8 << 20
 WINDOW = 8  # chunks whose clients are read together, and sorted by length
 
 
-class Runnable(Protocol):
-    """Work compiled for chunks."""
-
-    def pack_shared(self, shared: Sequence[LeafValue]) -> list[Any]:
-        """The shared values' tensors."""
-        ...
-
-    def pack(self, read: Readable) -> list[Any]:
-        """A chunk's tensors."""
-        ...
-
-    def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable) -> Chunk:
-        """A chunk's results."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchedWork:
     """Compiled work, how it was decided to run, and how many chunks run at once."""
 
     work: Runnable
+    graph: Graph
+    varies: tuple[bool, ...]
     strategy: Strategy
     threads: int
 
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """Chunks as they are made; the clients of a window may be in any of its chunks."""
-        common = self.work.pack_shared(shared)
+        guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), self.work.pack_shared(shared))
         with ThreadPoolExecutor(self.threads, "fedlang-chunks") as pool:
             chunks = self._chunks(clients)
-            submitted = (pool.submit(self.work.run, common, self.work.pack(read), read) for read in chunks)
+            submitted = (pool.submit(guarded.run, guarded.pack(read), read) for read in chunks)
             yield from in_order(submitted, self.threads + 1)
 
     def _chunks(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
@@ -125,8 +111,8 @@ class BatchedExecutor:
             batched, decided = None, self._sized(Strategy("sequential", reason.reason, 64))
         self.decisions[id(work)] = decided
         if batched is not None and decided.name == "vectorised":
-            return BatchedWork(compile_vectorised(batched, layout), decided, self.threads)
-        return BatchedWork(sequential_work(moved, varies, parallel=self.threads), decided, 1)
+            return BatchedWork(compile_vectorised(batched, layout), work, varies, decided, self.threads)
+        return BatchedWork(sequential_work(moved, varies, parallel=self.threads), work, varies, decided, 1)
 
     def _decide(self, automatic: Strategy) -> Strategy:
         if self.strategy == "auto" or self.strategy == automatic.name:

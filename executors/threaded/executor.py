@@ -25,6 +25,7 @@ from fedlang.run.executor import Chunk, ClientTask, ClientWork, LocalWork
 from fedlang.run.sequences import LeafValue
 
 from ..reference import ReferenceExecutor
+from ..tensorflow.blame import Guarded
 from ..tensorflow.chunks import SequentialWork, sequential_work
 from ..tensorflow.guards import guard_rows
 from ..tensorflow.scope import Unsupported
@@ -39,18 +40,20 @@ class ThreadedWork:
     """Compiled work, and how many threads share it."""
 
     work: SequentialWork
+    graph: Graph
+    varies: tuple[bool, ...]
     threads: int
     chunk: int
 
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """Chunks in the order of the clients."""
-        common = self.work.pack_shared(shared)
+        guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), self.work.pack_shared(shared))
         chunks = read_chunks(clients, self._chunk_size(clients))
         if self.threads == 1:
-            yield from (self.work.run(common, self.work.pack(read), read) for read in chunks)
+            yield from (guarded.run(guarded.pack(read), read) for read in chunks)
             return
         with ThreadPoolExecutor(self.threads, "fedlang-clients") as pool:
-            submitted = (pool.submit(self.work.run, common, self.work.pack(read), read) for read in chunks)
+            submitted = (pool.submit(guarded.run, guarded.pack(read), read) for read in chunks)
             yield from in_order(submitted, 2 * self.threads)
 
     def _chunk_size(self, clients: Iterable[ClientTask]) -> int:
@@ -92,9 +95,8 @@ class ThreadedExecutor:
 
     def _make(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
         try:
-            return ThreadedWork(
-                sequential_work(guard_rows(move_maps(work)), varies, parallel=1), self.threads, self.chunk
-            )
+            compiled = sequential_work(guard_rows(move_maps(work)), varies, parallel=1)
+            return ThreadedWork(compiled, work, varies, self.threads, self.chunk)
         except Unsupported as reason:
             self.refused[id(work)] = str(reason)
             return ReferenceExecutor().compile_work(work, varies)

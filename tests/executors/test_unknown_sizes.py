@@ -18,10 +18,18 @@ def test_equal_sizes_meet_and_others_are_errors(executor: str) -> None:
     with fl.executor(executor):
         assert program.g([[1, 2], [3]], [[1, 1], [2]]) == 9.0
         for other in ([1], [1, 2]):
-            with pytest.raises(fl.DiagnosticError, match="client `?0`?.*`reshape` failed"):
+            with pytest.raises(fl.DiagnosticError, match=r"client 0: `reshape` failed"):
                 program.g([[1, 2, 3]], [other])
 
 
 def test_plain_functions_too() -> None:
     with pytest.raises(fl.DiagnosticError, match="cannot reshape array of size 1 into shape"):
         fl.loads(TEXT).product_of([1, 2, 3], [1])
+
+
+@pytest.mark.parametrize("executor", ["reference", "threaded", "batched"])
+def test_a_client_at_fault_is_dropped_alone_where_the_policy_says_so(executor: str) -> None:
+    program = fl.loads(TEXT)
+    data = ([[1, 2], [1, 2, 3], [5]], [[1, 1], [1, 2], [2]])
+    with fl.executor(executor):
+        assert program.g.run(data, policy=fl.Policy(drop_failed=True)) == 13.0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fedlang.ir.graph import Node
 from fedlang.run.errors import check_failed
-from fedlang.run.externs import find_extern
+from fedlang.run.externs import find_extern, find_vjp, is_registered
 from fedlang.run.values import as_array
 from fedlang.source import Span
 
@@ -62,13 +63,25 @@ def _probe(node: Node, compile: Compile, span: Span | None) -> Kernel:
 
 def _extern(node: Node, compile: Compile, span: Span | None) -> Kernel:
     handle = str(attributes_of(node)["handle"])
+    return _calling(node, lambda *arguments: find_extern(handle, span).call(*arguments))
+
+
+def _extern_vjp(node: Node, compile: Compile, span: Span | None) -> Kernel:
+    handle = str(attributes_of(node)["handle"])
+    if is_registered(handle):
+        find_vjp(handle, span)  # known before anything runs
+    return _calling(node, lambda *arguments: find_vjp(handle, span).vjp(*arguments))
+
+
+def _calling(node: Node, function: Callable[..., Any]) -> Kernel:
+    """Calls the function; its results get the dtypes of the node's."""
     several = isinstance(node.type, tuple)
     dtypes = [
         leaf.dtype for leaf in (node.type if isinstance(node.type, tuple) else (node.tensor,)) if hasattr(leaf, "dtype")
     ]
 
     def kernel(frame: Frame, *arguments: Any) -> Any:
-        results = find_extern(handle, span).call(*arguments)
+        results = function(*arguments)
         given = results if isinstance(results, tuple) else (results,)
         checked = tuple(as_array(value, dtype) for value, dtype in zip(given, dtypes, strict=True))
         return checked if several else checked[0]
@@ -76,4 +89,10 @@ def _extern(node: Node, compile: Compile, span: Span | None) -> Kernel:
     return kernel
 
 
-KERNELS: dict[str, Maker] = {"check": _check, "print": _print, "probe": _probe, "extern": _extern}
+KERNELS: dict[str, Maker] = {
+    "check": _check,
+    "print": _print,
+    "probe": _probe,
+    "extern": _extern,
+    "extern_vjp": _extern_vjp,
+}

@@ -20,7 +20,7 @@ from fedlang.ir.graph import Sequence as SequenceType
 from . import contraction, control, elementwise, random, reductions, structural
 from .attributes import graph as graph_attribute
 from .attributes import integer, text
-from .externs import extern
+from .externs import extern, extern_vjp
 from .scope import Scope, Site, Unsupported, site_of, sites_in
 from .sequences import Batches, Chosen, Counted, Elements, Part, Repeated, sequence_of
 from .start import tf
@@ -73,6 +73,10 @@ class _Trace:
             self.scope.bind(node.type.length, value.length)
         elif isinstance(node.type, Tensor) and len(self.values) - 1 not in self.small:
             self.scope.bind_shape(node.type.shape, value)
+        elif node.op == "extern" and isinstance(node.type, tuple):
+            for type, result in zip(node.type, value, strict=True):
+                if isinstance(type, Tensor):
+                    self.scope.bind_shape(type.shape, result)
 
     def _value(self, index: int, node: Node) -> Any:
         if node.op in elementwise.NAMES:
@@ -243,4 +247,5 @@ SPECIAL: dict[str, Any] = {
     "print": _note,
     "probe": _note,
     "extern": extern,
+    "extern_vjp": extern_vjp,
 }

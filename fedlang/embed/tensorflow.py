@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,21 +19,48 @@ from fedlang.syntax.parser import parse_type
 
 
 class TensorFlowExtern:
-    """A registered function:
+    """A registered function of leaves, in the graph's order.
 
-    leaves in, leaves out, in the graph's order. `function` is the `tf.function` over leaves.
+    `function` is the `tf.function`; `vjp_function`, where TensorFlow cannot derive it, takes the arguments and the
+    cotangents of the results that are floats, and gives the cotangents of the arguments that are.
     """
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, vjp_function: Any = None) -> None:
         self.function = function
+        self.vjp_function = vjp_function
 
     def call(self, *arrays: Any) -> tuple[Any, ...]:
         """The results for NumPy arrays."""
+        return _on_arrays(self.function, arrays)
+
+    def vjp(self, *arrays: Any) -> tuple[Any, ...]:
+        """The cotangents of the arguments, for NumPy arrays."""
+        return _on_arrays(self._vjp, arrays)
+
+    @cached_property
+    def _vjp(self) -> Any:
+        if self.vjp_function is not None:
+            return self.vjp_function
         import tensorflow as tf
 
-        return tuple(
-            np.asarray(leaf.numpy()) for leaf in self.function(*(tf.convert_to_tensor(array) for array in arrays))
-        )
+        count = len(self.function.input_signature)
+
+        def derived(*leaves: Any) -> list[Any]:
+            arguments, cotangents = leaves[:count], leaves[count:]
+            by = [leaf for leaf in arguments if leaf.dtype.is_floating]
+            with tf.GradientTape() as tape:
+                tape.watch(by)
+                results = [leaf for leaf in self.function(*arguments) if leaf.dtype.is_floating]
+            found = tape.gradient(results, by, list(cotangents), tf.UnconnectedGradients.ZERO)
+            return [tf.convert_to_tensor(each) for each in found]
+
+        return tf.function(derived, autograph=False, reduce_retracing=True)
+
+
+def _on_arrays(function: Any, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    import tensorflow as tf
+
+    return tuple(np.asarray(leaf.numpy()) for leaf in function(*(tf.convert_to_tensor(array) for array in arrays)))
 
 
 def extern_of(function: Callable[..., Any], types: tuple[str, ...], name: str) -> Declared:

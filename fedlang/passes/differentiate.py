@@ -308,6 +308,24 @@ class Tape:
         for position, target in enumerate(targets):
             self.seed(node.inputs[target], builder.get(backward, position))
 
+    def by_extern(self, index: int, node: Node, parts: dict[int, int]) -> None:
+        """A function from Python: one node that asks it for its vector-Jacobian product (rule 21)."""
+        values, builder = self.inputs(node), self.builder
+        types = [builder.nodes[i].leaf for i in values]
+        floats = [k for k, type in enumerate(types) if is_float(type)]
+        results = [(k, emit.stacked(leaf)) for k, leaf in enumerate(leaves_of(node.type)) if has_derivative(leaf)]
+        cotangents = [parts[k] if k in parts else emit.full(builder, 0, type) for k, type in results]
+        backward = builder.add(
+            "extern_vjp",
+            (*values, *cotangents),
+            tuple(emit.stacked(types[k]) for k in floats),
+            handle=node.attribute("handle"),
+            arguments=len(values),
+        )
+        for position, k in enumerate(floats):
+            if k in self.active_inputs(node):
+                self.seed(node.inputs[k], builder.get(backward, position))
+
     def by_cond(self, index: int, node: Node, parts: dict[int, int]) -> None:
         """A choice: both branches differentiated."""
         results = sorted(parts)
@@ -427,6 +445,7 @@ BACKWARD: dict[str, Callable[[Tape, int, Node, dict[int, int]], None]] = {
     "fold": Tape.by_fold,
     "map": Tape.by_map,
     "cond": Tape.by_cond,
+    "extern": Tape.by_extern,
 }
 
 

@@ -55,6 +55,18 @@ def executor_unavailable(name: str, reason: str) -> DiagnosticError:
     return _error("FED0606", f"the executor `{name}` cannot be loaded: {reason}")
 
 
+def no_derivative(handle: str, span: Span | None) -> DiagnosticError:
+    """A derivative is asked of a Python function that was registered without one."""
+    return _error(
+        "FED0607",
+        f"the Python function `{handle}` has no derivative",
+        span,
+        "a derivative goes through here",
+        notes=["`stop_gradient` around the call takes it as a constant"],
+        hint="give what is registered a method `vjp`, or make it a TensorFlow function (`@fl.tf_computation`)",
+    )
+
+
 def _nearest(name: str, known: Sequence[str]) -> str:
     near = get_close_matches(name, known, 3)
     return f"did you mean {' or '.join(f'`{each}`' for each in near)}?" if near else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from fedlang.run.errors import unknown_extern
+from fedlang.run.errors import no_derivative, unknown_extern
 from fedlang.run.sequences import Array
 from fedlang.source import Span
 
@@ -24,6 +24,18 @@ class Extern(Protocol):
         ...
 
 
+@runtime_checkable
+class Differentiable(Extern, Protocol):
+    """A function with a vector-Jacobian product."""
+
+    def vjp(self, *arrays: Array) -> tuple[Array, ...]:
+        """The derivatives by each argument leaf of floats.
+
+        `arrays` are the argument leaves and, for each result leaf of floats, the derivative by it (its cotangent).
+        """
+        ...
+
+
 _registered: dict[str, Extern] = {}
 
 
@@ -37,3 +49,16 @@ def find_extern(handle: str, span: Span | None = None) -> Extern:
     if handle not in _registered:
         raise unknown_extern(handle, tuple(_registered), span)
     return _registered[handle]
+
+
+def find_vjp(handle: str, span: Span | None = None) -> Differentiable:
+    """The function of that name, where a derivative goes through it. `DiagnosticError` FED0607 if it has none."""
+    function = find_extern(handle, span)
+    if not isinstance(function, Differentiable):
+        raise no_derivative(handle, span)
+    return function
+
+
+def is_registered(handle: str) -> bool:
+    """Whether there is a function of that name."""
+    return handle in _registered

@@ -37,7 +37,7 @@ ELSEWHERE = {
         "unstack",
         "count_to",
     ],
-    *["call", "gradient", "extern", "hash", "lookup", "prefix"],
+    *["call", "gradient", "extern", "extern_vjp", "hash", "lookup", "prefix"],
 }
 
 

@@ -19,6 +19,8 @@ if os.path.isdir(os.path.join(_beside, "grammar")):
     __path__.append(_beside)
 
 if TYPE_CHECKING:
+    from fedlang import learning as learning
+    from fedlang import utils as utils
     from fedlang.diagnostics import DiagnosticError
     from fedlang.embed.computations import Computation, Process
     from fedlang.embed.decorators import federated_computation, language, local_computation, tf_computation
@@ -45,6 +47,8 @@ _HOMES = {
     "Policy": "fedlang.run.rounds",
 }
 
+_MODULES = ("learning", "utils")
+
 __all__ = [
     "Computation",
     "DiagnosticError",
@@ -68,6 +72,8 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(f"fedlang.{name}")
     if name.startswith("federated_"):
         return import_module("fedlang.embed.decorators").operation(name)
     raise AttributeError(f"module `fedlang` has no attribute `{name}`")

@@ -246,6 +246,26 @@ def merge_client_state(old: Any, new: Any) -> Any:
     return new
 
 
+class Step:
+    """`initialize` or `next` of a process: a function with the `type_signature` of the computation behind it."""
+
+    def __init__(self, name: str, call: Callable[..., Any], signature: Callable[[], FunctionType]) -> None:
+        self.__name__ = self.name = name
+        self._call = call
+        self._signature = signature
+
+    @property
+    def type_signature(self) -> FunctionType:
+        """The type; `str` prints it in the language's notation, `to_tff()` in that of TensorFlow Federated."""
+        return self._signature()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {self.type_signature}>"
+
+
 class Process:
     """A process: `initialize(seed)`, `next(state, data)`, its other methods, and its settings."""
 
@@ -276,15 +296,23 @@ class Process:
         """The names of its methods."""
         return tuple(self._methods)
 
-    def initialize(self, *args: Any, **kwargs: Any) -> Any:
-        """The first state. Its key is a seed, 0 when left out."""
+    @property
+    def initialize(self) -> Step:
+        """`initialize(seed)` gives the first state. Its key is a seed, 0 when left out."""
+        return Step(f"{self.name}.initialize", self._initialize, lambda: self._methods["initialize"].type_signature)
+
+    def _initialize(self, *args: Any, **kwargs: Any) -> Any:
         method = self._methods["initialize"]
         if not args and not kwargs and method.compiled.lowered.parameters:
             args = (0,)
         return method(*args, **kwargs)
 
-    def next(self, state: Any, *args: Any, **kwargs: Any) -> Any:
-        """One round: a record with the next `state`, and what else the process gives."""
+    @property
+    def next(self) -> Step:
+        """`next(state, …)` is one round: a record with the next `state`, and what else the process gives."""
+        return Step(f"{self.name}.next", self._next, lambda: self._methods["next"].type_signature)
+
+    def _next(self, state: Any, *args: Any, **kwargs: Any) -> Any:
         return self.run_round(state, args, kwargs)
 
     def run_round(

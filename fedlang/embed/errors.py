@@ -71,3 +71,20 @@ def clients_differ(first: str, second: str) -> DiagnosticError:
         f"`{first}` and `{second}` are for different clients",
         "every argument at the clients has a value for each of them",
     )
+
+
+def state_differs(what: str, path: str, found: str, wanted: str, reason: str) -> DiagnosticError:
+    """Two computations that do not make an iterative process: the state of one is not that of the other."""
+    where = f"at `{path}` it is" if path else "it is"
+    note = f"{where} {found}, not {wanted}" + (f": {reason}" if reason else "")
+    return _error("FED0809", f"{what} is not the state that `next` takes", note, "give both the same type")
+
+
+def no_state(name: str, found: str) -> DiagnosticError:
+    """A `next` without a state to take, or to give."""
+    return _error(
+        "FED0810",
+        f"`{name}` is no `next` of an iterative process",
+        f"its type is {found}",
+        "its first parameter is the state; it gives the next state alone, first of a tuple, or as the field `state`",
+    )

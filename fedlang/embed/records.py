@@ -1,4 +1,7 @@
-"""Records as Python sees them: attributes, items, unpacking, equality and a printed form in the language's notation."""
+"""Records as Python sees them: attributes, items, unpacking, equality, printed forms.
+
+A `Record` is a mapping; a `Round`, what one call of an iterative process gives, is a tuple with names.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from fedlang.embed.tff import print_tff_value
+from fedlang.types.tff import NO_NAMES
+
 
 class Record(Mapping[str, Any]):
     """A record's value.
 
-    `r.field`, `r["field"]`, `dict(r)`, `r == other`; values are arrays, numbers, tuples and records.
+    `r.field`, `r["field"]`, `r[0]`, `r[:2]`, `dict(r)`, `r == other`; values are arrays, numbers, tuples and records.
+    Iteration gives the names. `f"{r:tff}"` prints as TensorFlow Federated did.
     """
 
     __slots__ = ("_fields",)
@@ -28,8 +35,8 @@ class Record(Mapping[str, Any]):
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("records do not change: `replace` gives a changed copy")
 
-    def __getitem__(self, name: str) -> Any:
-        return self._fields[name]
+    def __getitem__(self, name: str | int | slice) -> Any:
+        return self._fields[name] if isinstance(name, str) else tuple(self._fields.values())[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
@@ -61,8 +68,53 @@ class Record(Mapping[str, Any]):
         """Nested dictionaries."""
         return {name: value.to_dict() if isinstance(value, Record) else value for name, value in self._fields.items()}
 
+    def _asdict(self, *, recursive: bool = False) -> dict[str, Any]:
+        return self.to_dict() if recursive else dict(self._fields)
+
+    def to_tff(self, names: Mapping[str, str] = NO_NAMES) -> str:
+        """The record as TensorFlow Federated printed one in 2019: `<loss=2.965381383895874,examples=972.0>`.
+
+        `names` gives fields other names there, by name or dotted path: `{"dense.kernel": "dense/kernel"}`.
+        """
+        return print_tff_value(self, names)
+
+    def __format__(self, spec: str) -> str:
+        return self.to_tff() if spec == "tff" else format(str(self), spec)
+
     def __repr__(self) -> str:
         return "{" + ", ".join(f"{name}: {_shown(value)}" for name, value in self._fields.items()) + "}"
+
+
+class Round(tuple[Any, ...]):
+    """What a round gives: it unpacks (`state, metrics = …`), and its parts have names (`found.metrics`)."""
+
+    names: tuple[str, ...]
+
+    def __new__(cls, parts: Mapping[str, Any]) -> Round:
+        made = super().__new__(cls, parts.values())
+        made.names = tuple(parts)
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.__dict__.get("names", ()):
+            return self[self.names.index(name)]
+        raise AttributeError(f"the round gives no `{name}`; it gives: {', '.join(self.__dict__.get('names', ()))}")
+
+    def __reduce__(self) -> tuple[type[Round], tuple[dict[str, Any]]]:
+        return Round, (dict(zip(self.names, self, strict=True)),)
+
+    def _asdict(self, *, recursive: bool = False) -> dict[str, Any]:
+        return Record(dict(zip(self.names, self, strict=True)))._asdict(recursive=recursive)
+
+    def to_tff(self, names: Mapping[str, str] = NO_NAMES) -> str:
+        """As TensorFlow Federated printed it: `<<…>,<loss=…>>`, the parts without names."""
+        return print_tff_value(tuple(self), names)
+
+    def __format__(self, spec: str) -> str:
+        return self.to_tff() if spec == "tff" else format(str(self), spec)
+
+    def __repr__(self) -> str:
+        return f"({', '.join(f'{name}={part!r}' for name, part in zip(self.names, self, strict=True))})"
 
 
 def _equal(a: object, b: object) -> bool:

@@ -10,7 +10,7 @@ form, so that equal types are equal values. Two rules make the form:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import TypeAlias
 
@@ -26,6 +26,24 @@ class Printed(Frozen):
 
     def __str__(self) -> str:
         return print_type(self)  # type: ignore[arg-type]
+
+    def __format__(self, spec: str) -> str:
+        return self.to_tff() if spec == "tff" else format(str(self), spec)
+
+    def to_tff(self, names: Mapping[str, str] | None = None, *, zipped: bool = True) -> str:
+        """The type in the notation of TensorFlow Federated (2019): `{int32}@CLIENTS`, `(<A,B> -> C)`.
+
+        `names` gives fields other names there, by name or dotted path. Where `zipped` is false, a record at one place
+        (of a function: its result) prints the place at each field. `format(type, "tff")` is the same.
+        """
+        from fedlang.types.tff import print_tff, unzipped  # it imports this module
+
+        return print_tff(self if zipped else unzipped(self), names or {})  # type: ignore[arg-type]
+
+    def _repr_html_(self) -> str:
+        from html import escape  # only notebooks ask
+
+        return f"<code>{escape(str(self))}</code>"
 
 
 class TypeVariable(Printed):
@@ -128,6 +146,12 @@ class FunctionType(Printed):
     parameters: tuple[ParameterType, ...]
     result: Type
     capture: tuple[str, bool] | None = None
+
+    @property
+    def parameter(self) -> Type | None:
+        """What is taken, as one type: None, the parameter, or a tuple of them."""
+        types = tuple(each.type for each in self.parameters)
+        return None if not types else types[0] if len(types) == 1 else TupleType(types)
 
 
 class PlacedType(Printed):

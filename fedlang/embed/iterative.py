@@ -1,0 +1,128 @@
+"""`IterativeProcess`: two computations that belong together, as TensorFlow Federated had it.
+
+    process = fl.utils.IterativeProcess(initialize_fn, next_fn)
+    state = process.initialize()
+    state, metrics = process.next(state, data)
+
+A `Process` of a `.fed` file is one already; wrapped, its rounds unpack.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fedlang.embed import errors
+from fedlang.embed.computations import Computation, Process, Step, merge_client_state
+from fedlang.embed.records import Round
+from fedlang.types.solve import Solver
+from fedlang.types.types import (
+    KEY,
+    SERVER,
+    FunctionType,
+    PlacedType,
+    RecordType,
+    TupleType,
+    Type,
+    print_type,
+)
+
+STATE = "state"
+
+
+class IterativeProcess:
+    """`initialize: ( -> S)` and `next: (S, …) -> S`, or `-> (S, …)`, or `-> {state: S, …}`.
+
+    Takes two computations, or one `Process`. Raises `DiagnosticError` where the states do not fit each other.
+    """
+
+    def __init__(self, initialize_fn: Computation | Process, next_fn: Computation | None = None) -> None:
+        first, following = _computations(initialize_fn, next_fn)
+        self._first, self._following = first, following
+        self.state_type: Type = _state_type(following)
+        _verify_fits(f"what `{first.name}` gives", first.type_signature.result, self.state_type)
+        self._parts = _parts(following, self.state_type)
+
+    @property
+    def initialize(self) -> Step:
+        """`initialize()` gives the first state. A computation that takes a key gets the seed, 0 when left out."""
+        signature = self._first.type_signature
+        taken = () if _takes_only_a_key(signature) else signature.parameters
+        return Step("initialize", self._initialize, lambda: FunctionType(taken, signature.result))
+
+    @property
+    def next(self) -> Step:
+        """`next(state, …)` gives the next state and what else there is, as a tuple with names."""
+        signature = self._following.type_signature
+        types = tuple(type for _, type in self._parts or ())
+        result = TupleType(types) if types else signature.result
+        return Step("next", self._next, lambda: FunctionType(signature.parameters, result))
+
+    def _initialize(self, *args: Any, **kwargs: Any) -> Any:
+        if not args and not kwargs and _takes_only_a_key(self._first.type_signature):
+            args = (0,)
+        return self._first(*args, **kwargs)
+
+    def _next(self, state: Any, *args: Any, **kwargs: Any) -> Any:
+        found = self._following(state, *args, **kwargs)
+        if self._parts is None:
+            return merge_client_state(state, found)
+        names = [name for name, _ in self._parts]
+        values = found if isinstance(found, tuple) else [found[name] for name in names]
+        parts = dict(zip(names, values, strict=True))
+        return Round({**parts, STATE: merge_client_state(state, parts[STATE])})
+
+    def __repr__(self) -> str:
+        return f"iterative process\n  initialize: {self.initialize.type_signature}\n  next: {self.next.type_signature}"
+
+
+def _computations(first: Computation | Process, following: Computation | None) -> tuple[Computation, Computation]:
+    if isinstance(first, Process) and following is None:
+        return first.method("initialize"), first.method("next")
+    for given in (first, following):
+        if not isinstance(given, Computation):
+            raise errors.wrong_call("IterativeProcess", f"it takes computations, not {type(given).__name__}")
+    assert isinstance(first, Computation) and following is not None
+    return first, following
+
+
+def _takes_only_a_key(signature: FunctionType) -> bool:
+    return [each.type for each in signature.parameters] == [PlacedType(SERVER, False, KEY)]
+
+
+def _state_type(following: Computation) -> Type:
+    parameters = following.type_signature.parameters
+    if not parameters:
+        raise errors.no_state(following.name, print_type(following.type_signature))
+    return parameters[0].type
+
+
+def _parts(following: Computation, state: Type) -> tuple[tuple[str, Type], ...] | None:
+    """The names and types of what `next` gives, the state first; None where it gives the state alone."""
+    result = following.type_signature.result
+    if Solver().assign(result, state) is None:
+        return None
+    parts = _fields(result)
+    if parts is None:
+        raise errors.no_state(following.name, print_type(following.type_signature))
+    _verify_fits(f"the state that `{following.name}` gives", parts[0][1], state)
+    return parts
+
+
+def _fields(type: Type) -> tuple[tuple[str, Type], ...] | None:
+    match type:
+        case PlacedType(place, each, inner):
+            parts = _fields(inner)
+            return None if parts is None else tuple((name, PlacedType(place, each, item)) for name, item in parts)
+        case RecordType(fields) if type.field(STATE) is not None:
+            return tuple(sorted(fields, key=lambda field: field[0] != STATE))
+        case TupleType(items) if items:
+            names = (STATE, "metrics") if len(items) == 2 else (STATE, *(f"part_{k}" for k in range(1, len(items))))
+            return tuple(zip(names, items, strict=True))
+        case _:
+            return None
+
+
+def _verify_fits(what: str, found: Type, wanted: Type) -> None:
+    mismatch = Solver().assign(found, wanted)
+    if mismatch is not None:
+        raise errors.state_differs(what, mismatch.path, mismatch.actual, mismatch.expected, mismatch.reason)

@@ -35,12 +35,17 @@ def is_keras_class(value: object) -> bool:
     return type(value).__module__.split(".")[0] == "keras"
 
 
-def verify_model(model: Any, known: Sequence[str]) -> None:
-    """A model whose layers can be followed, else `DiagnosticError`."""
+def verify_is_keras(model: Any) -> None:
+    """A Keras 3 model, else `DiagnosticError`."""
     import keras
 
     if not isinstance(model, keras.Model):
         raise errors.not_a_keras_model(f"{type(model).__module__}.{type(model).__name__}")
+
+
+def verify_model(model: Any, known: Sequence[str]) -> None:
+    """A model whose layers can be followed, else `DiagnosticError`."""
+    verify_is_keras(model)
     if not is_keras_class(model) or type(model).__name__ not in ("Sequential", "Functional"):
         raise errors.subclassed_model(type(model).__name__, known)
 

@@ -132,3 +132,52 @@ def population_missing() -> DiagnosticError:
     """SCAFFOLD without the number of clients."""
     hint = "give `population=…`, the number of clients there are"
     return _error("FED1018", "scaffold has to know how many clients there are", hint=hint)
+
+
+def metric_is_no_sum(metric: str, variable: str) -> DiagnosticError:
+    """A metric whose variables do not begin at zero, so that clients' cannot be added up."""
+    return _error(
+        "FED1019",
+        f"the metric `{metric}` cannot be summed over clients",
+        f"its variable `{variable}` does not begin at zero",
+        hint="use a metric whose variables are sums, such as a mean or counts",
+    )
+
+
+def metrics_of_several(names: Sequence[str]) -> DiagnosticError:
+    """Metrics for a model with several outputs."""
+    return _error(
+        "FED1020",
+        f"of a model with several outputs there is only the loss, not {', '.join(names)}",
+        hint="leave out `metrics`, or train a model with the one output that they are about",
+    )
+
+
+def spec_missing(model: str) -> DiagnosticError:
+    """A model whose inputs nobody has described."""
+    return _error(
+        "FED1021",
+        f"what a batch of `{model}` is cannot be seen",
+        "its inputs are made by Python code, or it has several of them",
+        hint="give `input_spec=(x, y)`: specs, or arrays of a sample batch",
+    )
+
+
+def model_failed(model: str, reason: str) -> DiagnosticError:
+    """A model that Keras cannot call with a batch of the spec."""
+    return _error(
+        "FED1022",
+        f"Keras cannot run `{model}` on a batch",
+        *[line.strip() for line in reason.splitlines() if line.strip()][:4],
+        hint="see that `input_spec` is what the model takes, and `loss` and `metrics` fit what it gives",
+    )
+
+
+def several_parts(model: str) -> DiagnosticError:
+    """Inputs or labels of several parts, where a translation takes one of each."""
+    return not_a_chain(model, "its batches have several inputs or labels")
+
+
+def unknown_statistics(found: str) -> DiagnosticError:
+    """A policy for statistics that there is none of."""
+    return _error("FED1023", f"statistics are not `{found}`", "they are `averaged` or `kept`")

@@ -10,27 +10,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedlang.diagnostics import DiagnosticError
 from fedlang.embed.loading import Package, loads
 from fedlang.embed.records import Record
 from fedlang.learning import errors
-from fedlang.learning.chains import chain_of, verify_model
+from fedlang.learning.called import call_model
+from fedlang.learning.chains import chain_of, verify_is_keras, verify_model
 from fedlang.learning.layers import KNOWN_LAYERS
 from fedlang.learning.losses import default_labels, find_loss, find_metrics
+from fedlang.learning.signature import signature_of
 from fedlang.learning.specs import Part, dtype_of, example_shape, parts_of
-from fedlang.learning.translation import FieldPath, Module, first_dtype, translate
+from fedlang.learning.translation import FieldPath, Module, Translation, first_dtype, translate
 from fedlang.learning.weights import assign, by_keras_path, read
 
 
 @dataclass(frozen=True, eq=False)
 class KerasModel:
-    """A Keras model and the module it was translated to.
+    """A Keras model and the module that it became.
 
-    `module` is the text in parts; `variables` the Keras variable behind each leaf of `Weights`.
+    `calls` says that the module calls the model instead of saying what it computes, and `reason` why.
     """
 
     keras_model: Any = field(repr=False)
-    module: Module = field(repr=False)
-    variables: Mapping[FieldPath, Any] = field(repr=False)
+    translation: Translation = field(repr=False)
+    reason: str = ""
+    calls: bool = False
+
+    @property
+    def module(self) -> Module:
+        """The module's text in parts."""
+        return self.translation.module
+
+    @property
+    def variables(self) -> Mapping[FieldPath, Any]:
+        """The Keras variable behind each leaf of `Weights`."""
+        return self.translation.variables
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether the model keeps numbers that training changes without a derivative: moving means, for one."""
+        return self.translation.settles
 
     @cached_property
     def source(self) -> str:
@@ -56,20 +75,44 @@ class KerasModel:
         assign(self.variables, weights)
 
 
-def from_keras_model(model: Any, loss: Any = None, input_spec: Any = None, metrics: Sequence[Any] = ()) -> KerasModel:
-    """A Keras 3 `Sequential` or chain of layers as a program.
+def from_keras_model(
+    model: Any, loss: Any = None, input_spec: Any = None, metrics: Sequence[Any] = (), *, translate: bool | None = None
+) -> KerasModel:
+    """A Keras 3 model as a program.
 
-    `loss` is a name or an object of Keras; without one, that of `model.compile`. `input_spec` says what a batch is:
-    `(x, y)` with shapes and dtypes (specs or arrays); without one, the model's input and the labels its loss takes.
-    Without `metrics` there is the accuracy, where the loss has one. Raises `DiagnosticError` for what has no
-    translation.
+    A chain of known layers is translated to the language; any other model is called, and `reason` says why.
+    `translate=True` refuses to call, `translate=False` to translate. `loss` is a name, an object or a function that
+    Keras takes; without one, that of `model.compile`. `input_spec` says what a batch is: `(x, y)` with shapes and
+    dtypes (specs or arrays, or mappings and tuples of them); without one, the model's inputs and the labels its loss
+    takes. Without `metrics` there is the accuracy, where the loss has one. Raises `DiagnosticError`.
     """
+    verify_is_keras(model)
+    found = _loss_of(model, loss)
+    reason: DiagnosticError | None = None
+    if translate is not False:
+        try:
+            return KerasModel(model, _translated(model, found, input_spec, metrics))
+        except DiagnosticError as error:
+            if translate or error.diagnostics[0].code not in WITHOUT_TRANSLATION:
+                raise
+            reason = error
+    called = _called(model, found, input_spec, metrics)
+    return KerasModel(model, called, reason.diagnostics[0].title if reason else "as asked for", calls=True)
+
+
+# What is wrong with a translation, but not with the model.
+WITHOUT_TRANSLATION = ("FED1001", "FED1003", "FED1004", "FED1005", "FED1008", "FED1011")
+
+
+def _translated(model: Any, loss: Any, spec: Any, metrics: Sequence[Any]) -> Translation:
     verify_model(model, KNOWN_LAYERS)
-    given_x, given_y = (None, None) if input_spec is None else parts_of(input_spec)
+    given_x, given_y = (None, None) if spec is None else parts_of(spec)
+    if any(isinstance(part, Mapping | tuple) for part in (given_x, given_y)):
+        raise errors.several_parts(model.name)
     shape = example_shape(model, given_x)
     if not model.built:
         model.build((None, *shape))
-    found = find_loss(_loss_of(model, loss))
+    found = find_loss(loss)
     steps = chain_of(model, shape, KNOWN_LAYERS)
     if not steps:
         raise errors.nothing_to_train(model.name)
@@ -77,16 +120,28 @@ def from_keras_model(model: Any, loss: Any = None, input_spec: Any = None, metri
     y = default_labels(found.loss, steps[-1].after)
     if given_y is not None:
         y = Part(y.dtype, tuple(int(size) for size in tuple(given_y.shape)[1:]))
-    translation = translate(model.name, steps, x, y, found, find_metrics(metrics, found.loss))
-    return KerasModel(model, translation.module, translation.variables)
+    return translate(model.name, steps, x, y, found, find_metrics(metrics, found.loss))
 
 
-def from_compiled_keras_model(model: Any, sample_batch: Any) -> KerasModel:
+def _called(model: Any, loss: Any, spec: Any, metrics: Sequence[Any]) -> Translation:
+    signature = signature_of(model, spec, loss)
+    try:
+        if not model.built or not model.variables:
+            model(signature.zeros())
+        return call_model(model, loss, signature, metrics)
+    except DiagnosticError:
+        raise
+    except Exception as error:  # whatever the code of a model, a loss or a metric raises
+        raise errors.model_failed(model.name, f"{type(error).__name__}: {error}") from error
+
+
+def from_compiled_keras_model(model: Any, sample_batch: Any, *, translate: bool | None = None) -> KerasModel:
     """As `from_keras_model`, with loss and metrics of `model.compile` and the types of one batch `(x, y)`."""
-    verify_model(model, KNOWN_LAYERS)
+    verify_is_keras(model)
     _loss_of(model, None)
     given = (model.get_compile_config() or {}).get("metrics") or ()
-    return from_keras_model(model, None, sample_batch, given if isinstance(given, list | tuple) else (given,))
+    given = given if isinstance(given, list | tuple) else (given,)
+    return from_keras_model(model, None, sample_batch, given, translate=translate)
 
 
 def assign_weights(model: KerasModel, weights: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from fedlang.learning import errors
 from fedlang.learning.models import KerasModel
 
 Algorithm = Literal["fedavg", "fedprox", "scaffold"]
+Statistics = Literal["averaged", "kept"]
 
 MODEL = "{init: fn (_) => initial, loss, examples: count}"
 OPTIMIZERS = "client = sgd(client_rate), server = sgd(server_rate)"
@@ -29,15 +30,15 @@ class Recipe:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "fedavg": Recipe("learning.fedavg", f"fedavg({MODEL}, {OPTIMIZERS}, aggregator = {{aggregator}})"),
+    "fedavg": Recipe("learning.fedavg", f"fedavg({MODEL}, {OPTIMIZERS}, aggregator = {{aggregator}}{{settle}})"),
     "fedprox": Recipe(
         "learning.fedavg",
-        f"fedprox({MODEL}, strength = strength, {OPTIMIZERS}, aggregator = {{aggregator}})",
+        f"fedprox({MODEL}, strength = strength, {OPTIMIZERS}, aggregator = {{aggregator}}{{settle}})",
         ("strength",),
     ),
     "scaffold": Recipe(
         "learning.scaffold",
-        f"scaffold({MODEL}, rate = client_rate, population = population, server_rate = server_rate)",
+        f"scaffold({MODEL}, rate = client_rate, population = population, server_rate = server_rate{{settle}})",
         ("population",),
         takes_aggregator=False,
     ),
@@ -61,13 +62,19 @@ def build_federated_averaging(
     strength: float = 0.01,
     population: int | None = None,
     aggregator: str = PLAIN_MEAN,
+    statistics: Statistics = "averaged",
 ) -> Process:
     """A process that trains the model from the weights it has now: gradient descent at the clients, averaged.
 
     `strength` is FedProx's, `population` (how many clients there are) SCAFFOLD's; both, the two rates and `initial` are
     settings of the process. `aggregator` is an expression of the language, such as `"clipping(fixed(1.0))"`.
+    `statistics` says what becomes of what a model keeps without training it (a batch normalisation's moving mean):
+    "averaged", as clients' weights are, or "kept" as it is at the start.
     """
     recipe = _recipe(algorithm, population, aggregator)
+    if statistics not in ("averaged", "kept"):
+        raise errors.unknown_statistics(statistics)
+    settles = model.has_statistics and statistics == "averaged"
     numbers = {
         "client_rate": client_rate,
         "server_rate": server_rate,
@@ -77,7 +84,7 @@ def build_federated_averaging(
     settings = ("client_rate", "server_rate", *recipe.settings)
     imports = _imports(recipe, aggregator)
     allows = ("collect",) if "aggregators.median" in imports else ()
-    source = model.module.with_more(imports, [_process(recipe, settings, aggregator)], allows).text
+    source = model.module.with_more(imports, [_process(recipe, settings, aggregator, settles)], allows).text
     package = loads(source, f"<{algorithm} of keras {model.keras_model.name}>")
     process = package.entry("trained")
     assert isinstance(process, Process)
@@ -114,7 +121,7 @@ def _imports(recipe: Recipe, aggregator: str) -> dict[str, frozenset[str]]:
     return {**found, "learning.optimizers": frozenset({"sgd"})}
 
 
-def _process(recipe: Recipe, settings: tuple[str, ...], aggregator: str) -> str:
+def _process(recipe: Recipe, settings: tuple[str, ...], aggregator: str, settles: bool) -> str:
     numbers = ", ".join(f"{name}: float32" for name in settings)
-    call = recipe.call.replace("{aggregator}", aggregator)
+    call = recipe.call.replace("{aggregator}", aggregator).replace("{settle}", ", settle = settle" if settles else "")
     return f"process trained(initial: Weights, {numbers}) = {call}"

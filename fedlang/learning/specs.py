@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,16 +30,26 @@ class Part:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]" if self.shape else self.dtype
 
 
+def float_type(shape: Sequence[Any]) -> str:
+    """The type of floats of a shape, as text."""
+    return f"float32[{', '.join(map(str, shape))}]" if len(shape) else "float32"
+
+
 def parts_of(spec: Any) -> tuple[Any, Any]:
-    """The two parts of a spec or of a batch, as arrays or as whatever has a shape and a dtype."""
+    """The two parts of a spec or of a batch: whatever has a shape and a dtype, or mappings and tuples of such."""
     if isinstance(spec, Mapping) and set(spec) == {"x", "y"}:
-        return _shaped(spec["x"]), _shaped(spec["y"])
+        return shaped(spec["x"]), shaped(spec["y"])
     if isinstance(spec, tuple | list) and len(spec) == 2:
-        return _shaped(spec[0]), _shaped(spec[1])
+        return shaped(spec[0]), shaped(spec[1])
     raise errors.unreadable_spec(f"a {type(spec).__name__}")
 
 
-def _shaped(part: Any) -> Any:
+def shaped(part: Any) -> Any:
+    """Something with a shape and a dtype; mappings and tuples of such stay what they are, lists of numbers do not."""
+    if isinstance(part, Mapping):
+        return {name: shaped(inner) for name, inner in part.items()}
+    if isinstance(part, tuple | list) and any(hasattr(inner, "shape") for inner in part):
+        return tuple(shaped(inner) for inner in part)
     return part if hasattr(part, "shape") and hasattr(part, "dtype") else np.asarray(part)
 
 

@@ -59,10 +59,11 @@ def _import(module: str, names: frozenset[str]) -> str:
 
 @dataclass(frozen=True)
 class Translation:
-    """A module, and the Keras variable behind each leaf of its `Weights`."""
+    """A module, the Keras variable behind each leaf of its `Weights`, and whether it has a function `settle`."""
 
     module: Module
     variables: Mapping[FieldPath, Any] = field(repr=False)
+    settles: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,17 +185,18 @@ def first_dtype(steps: tuple[Step, ...]) -> str:
 def _functions(forward: _Forward) -> list[str]:
     head = f"(w: Weights, x: {forward.x.with_batch('n')}"
     result = forward.output.with_batch("n")
-    found = [_function(f"{forward.name}[n]{head}) -> {result}", _lines(forward, is_training=False))]
+    found = [print_function(f"{forward.name}[n]{head}) -> {result}", _lines(forward, is_training=False))]
     if forward.is_random:
         doc = "## The same while training: with dropout.\n"
         signature = f"training_{forward.name}[n]{head}, key: Key) -> {result}"
-        found.append(doc + _function(signature, _lines(forward, is_training=True)))
+        found.append(doc + print_function(signature, _lines(forward, is_training=True)))
     value = activate(forward.last, f"{forward.name}(w, x)")
     signature = f"predict(w: Weights, x: {forward.x.with_batch('?')}) -> {forward.output.with_batch('?')}"
-    return [*found, _function(signature, [value])]
+    return [*found, print_function(signature, [value])]
 
 
-def _function(signature: str, lines: Iterable[str]) -> str:
+def print_function(signature: str, lines: Iterable[str]) -> str:
+    """A function of these lines."""
     return f"fn {signature} {{\n" + "\n".join(f"  {line}" for line in lines) + "\n}"
 
 
@@ -229,14 +231,15 @@ def _judgement(forward: _Forward, y: Part, found: Found, metrics: Mapping[str, s
     fields = ", ".join(f"{name}: float32" for name in (*sums, "examples"))
     measured = [f"{name}: examples * {mean(value, 'scores')}" for name, value in sums.items()]
     finished = [f"{name}: sums.{name} / sums.examples" for name in sums]
+    signature = f"loss(w: Weights, batch: Example[?], {key}: Key) -> float32"
     return [
-        _function(f"loss(w: Weights, batch: Example[?], {key}: Key) -> float32", [mean(found.loss.value, training)]),
+        print_function(signature, [mean(found.loss.value, training)]),
         f"## Sums over examples, or their means once the server has divided them.\ntype Measured = {{{fields}}}",
-        _function(
+        print_function(
             "measure(w: Weights, batch: Example[?]) -> Measured",
             [f"let scores = {plain}", "let examples = count(batch)", f"{{{', '.join(measured)}, examples}}"],
         ),
-        _function("finish(sums: Measured) -> Measured", [f"{{{', '.join(finished)}, examples: sums.examples}}"]),
+        print_function("finish(sums: Measured) -> Measured", [f"{{{', '.join(finished)}, examples: sums.examples}}"]),
         "fed evaluation(weights: Weights@SERVER, data: <Example[?]*>@CLIENTS) -> Measured@SERVER {\n"
         "  evaluate({measure, finish}, weights, data)\n}",
     ]

@@ -31,7 +31,7 @@ def test_layer_agrees_with_keras(case: str) -> None:
     trained = keras_step(keras_model, model, (x, y))
     for name in EXECUTORS:
         with fl.executor(name):
-            np.testing.assert_allclose(model.package.predict(before, x), expected, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(model.package.predict(before, x), expected, rtol=1e-5, atol=1e-5)
             result = process.next(process.initialize(), [[{"x": x, "y": y}]])
         for path, value in model.weights_of(result.state.weights).items():
             np.testing.assert_allclose(value, trained[path], rtol=1e-5, atol=1e-6, err_msg=path)

@@ -116,12 +116,12 @@ def test_the_loss_of_a_model_without_activation_has_to_be_of_scores() -> None:
 def test_a_loss_that_is_not_translated(loss: Any, words: str) -> None:
     given = keras_object(loss[0], **loss[1]) if isinstance(loss, tuple) else loss
     with pytest.raises(fl.DiagnosticError, match=words):
-        from_keras_model(ending_in("softmax"), given)
+        from_keras_model(ending_in("softmax"), given, translate=True)
 
 
 def test_a_metric_that_is_not_translated() -> None:
     with pytest.raises(fl.DiagnosticError, match=r"the metric AUC has no translation[\s\S]*there is accuracy"):
-        from_keras_model(ending_in("softmax"), "sparse_categorical_crossentropy", metrics=["AUC"])
+        from_keras_model(ending_in("softmax"), "sparse_categorical_crossentropy", metrics=["AUC"], translate=True)
 
 
 @pytest.mark.parametrize(

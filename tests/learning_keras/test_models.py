@@ -273,4 +273,4 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
 def test_models_that_are_refused(case: str) -> None:
     make, words = REFUSED[case]
     with pytest.raises(fl.DiagnosticError, match=words):
-        from_keras_model(make(), MSE)
+        from_keras_model(make(), MSE, translate=True)

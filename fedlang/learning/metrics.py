@@ -1,0 +1,97 @@
+"""Metrics of Keras for models that are called: sums at the clients, finished at the server.
+
+A metric's variables after one batch, from zero, are what the batch adds; the sums over all batches of all clients are
+its variables after all of them, and `result` is taken of those, once. So an AUC is that of all examples, not a mean
+of clients' AUCs. Metrics whose variables are no sums (those that begin at something other than zero) are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fedlang.learning import errors
+from fedlang.learning.names import field_name, verify_no_clash
+from fedlang.learning.objectives import name_of
+from fedlang.learning.specs import Part, float_type
+
+TAKEN = ("loss", "examples")
+
+
+@dataclass(frozen=True)
+class SummedMetric:
+    """A metric, the field that holds it, and its variables in the order of their fields."""
+
+    name: str
+    metric: Any = field(repr=False)
+    fields: Mapping[str, tuple[int, ...]]
+    order: tuple[int, ...]  # the places of the fields' variables in the metric
+
+    @property
+    def type(self) -> Mapping[str, str]:
+        """The type of its sums, for `print_type`."""
+        return {name: float_type(shape) for name, shape in self.fields.items()}
+
+    def sums(self, y: Any, predicted: Any) -> list[Any]:
+        """What a batch adds, a leaf a field."""
+        import tensorflow as tf
+
+        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.metric.variables]
+        after = self.metric.stateless_update_state(zeros, y, predicted)
+        return [tf.cast(after[place], tf.float32) for place in self.order]
+
+    def result(self, sums: Sequence[Any]) -> Any:
+        """The metric's result for these sums: a number."""
+        import tensorflow as tf
+
+        variables = self.metric.variables
+        given = dict(zip(self.order, sums, strict=True))
+        found = self.metric.stateless_result([tf.cast(given[k], variables[k].dtype) for k in range(len(variables))])
+        return tf.cast(tf.reduce_mean(found), tf.float32)
+
+
+def metrics_of(given: Sequence[Any] | None, loss: Any, y: Any, output: Any) -> tuple[SummedMetric, ...]:
+    """The metrics by name or object; without any, the accuracy where the loss is a cross entropy of one output."""
+    single = isinstance(y, Part) and hasattr(output, "shape")
+    if not given:
+        given = ["accuracy"] if single and "crossentropy" in name_of(loss).replace("_", "") else []
+    if given and not single:
+        raise errors.metrics_of_several([str(getattr(each, "name", each)) for each in given])
+    found = tuple(_summed(each, y, output) for each in given)
+    verify_no_clash((name,) for name in (*TAKEN, *(metric.metric.name for metric in found)))
+    return found
+
+
+def _summed(given: Any, y: Part, output: Any) -> SummedMetric:
+    import keras
+
+    metric = keras.metrics.get(_accuracy(y, output) if given in ("accuracy", "acc") else given)
+    if not isinstance(metric, keras.metrics.Metric):
+        name = "accuracy" if given in ("accuracy", "acc") else getattr(metric, "__name__", "metric")
+        metric = keras.metrics.MeanMetricWrapper(metric, name=name)
+    elif given in ("accuracy", "acc"):
+        metric = type(metric)(name="accuracy")
+    if not metric.variables:  # some make them from the first batch
+        predicted = np.zeros((1, *output.shape[1:]), output.dtype.as_numpy_dtype)
+        metric.update_state(np.zeros((1, *y.shape), y.dtype), predicted)
+        metric.reset_state()
+    for variable in metric.variables:
+        if np.any(variable.numpy()):
+            raise errors.metric_is_no_sum(metric.name, variable.name)
+    names = [field_name(variable.name) for variable in metric.variables]
+    order = tuple(sorted(range(len(names)), key=names.__getitem__))
+    fields = {names[k]: tuple(int(n) for n in metric.variables[k].shape) for k in order}
+    return SummedMetric(field_name(metric.name), metric, fields, order)
+
+
+def _accuracy(y: Part, output: Any) -> str:
+    """Which accuracy it is, from the shapes of labels and predictions, as Keras decides it."""
+    last = output.shape[-1]
+    if last == 1 or len(output.shape) == 1:
+        return "binary_accuracy"
+    shape = (None, *y.shape)
+    sparse = len(shape) < len(output.shape) or (shape[-1] == 1 and last > 1)
+    return "sparse_categorical_accuracy" if sparse else "categorical_accuracy"

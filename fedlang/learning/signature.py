@@ -1,0 +1,147 @@
+"""What a batch is for a model that is called: any nest of arrays, as a record type and as leaves in the graph's order.
+
+A mapping becomes a record; of a tuple or list, the parts are the fields `part0`, `part1` and so on. The model gets the
+nest as it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fedlang.learning import errors
+from fedlang.learning.names import field_name, verify_no_clash
+from fedlang.learning.objectives import name_of
+from fedlang.learning.specs import Part, dtype_of, parts_of
+
+Nest = Any  # Part, or mappings, tuples and lists of nests
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The nests of `x` and `y`, of one example."""
+
+    x: Nest
+    y: Nest
+
+    @property
+    def example(self) -> Any:
+        """The type of one example, for `print_type`."""
+        return {"x": _type(self.x, str), "y": _type(self.y, str)}
+
+    @property
+    def x_batch(self) -> str:
+        """The type of the inputs of a batch."""
+        return print_type(_type(self.x, lambda part: part.with_batch("?")))
+
+    @property
+    def x_specs(self) -> list[Any]:
+        """What TensorFlow is told of the leaves of `x`."""
+        return [_spec(part) for part in _leaves(self.x)]
+
+    @property
+    def batch_specs(self) -> list[Any]:
+        """What TensorFlow is told of a batch's leaves: those of `x`, then those of `y`."""
+        return [*self.x_specs, *map(_spec, _leaves(self.y))]
+
+    def zeros(self) -> Any:
+        """Inputs of a batch of one."""
+        return _rebuilt(self.x, iter([np.zeros((1, *part.shape), part.dtype) for part in _leaves(self.x)]))
+
+    def x_of(self, leaves: Sequence[Any]) -> Any:
+        """The nest of these leaves."""
+        return _rebuilt(self.x, iter(leaves))
+
+    def batch_of(self, leaves: Sequence[Any]) -> tuple[Any, Any]:
+        """The nests of `x` and `y` of these leaves."""
+        rest = iter(leaves)
+        return _rebuilt(self.x, rest), _rebuilt(self.y, rest)
+
+
+def signature_of(model: Any, spec: Any, loss: Any) -> Signature:
+    """From specs or a batch `(x, y)`; without, from the model's own inputs and outputs and what the loss compares.
+
+    Raises `DiagnosticError` for what is not known, and for names that clash.
+    """
+    x, y = _parts_of_model(model, loss) if spec is None else parts_of(spec)
+    found = Signature(nest_of(x), nest_of(y) if not isinstance(y, Part) else y)
+    for nest in (found.x, found.y):
+        _verify_names(nest, ())
+    return found
+
+
+def _parts_of_model(model: Any, loss: Any) -> tuple[Any, Any]:
+    """The model's inputs, and labels like its one output: a class index an example where the loss is sparse."""
+    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
+    if not inputs or not outputs or len(outputs) != 1:
+        raise errors.spec_missing(model.name)
+    x = inputs[0] if type(model).__name__ == "Sequential" else model.input
+    shape = tuple(outputs[0].shape)[1:]
+    if "sparse" in name_of(loss):
+        return x, Part("int32", tuple(shape[:-1]))
+    return x, Part("float32", tuple(shape[:-1] if shape[-1:] == (1,) else shape))
+
+
+def nest_of(value: Any) -> Nest:
+    """The parts of arrays or specs, without the axis of the batch."""
+    if isinstance(value, Mapping):
+        return {name: nest_of(inner) for name, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(nest_of(inner) for inner in value) if not hasattr(value, "_fields") else nest_of([*value])
+    shape = tuple(value.shape)
+    if not shape or any(size is None for size in shape[1:]):
+        raise errors.unknown_size("the batch", shape)
+    return Part(dtype_of(value), tuple(int(size) for size in shape[1:]))
+
+
+def _fields(nest: Nest) -> list[tuple[str, Any]]:
+    """The fields and the keys behind them, in the order in which the graph has them."""
+    if isinstance(nest, Mapping):
+        return sorted((field_name(str(key)), key) for key in nest)
+    return sorted((f"part{key}", key) for key in range(len(nest)))
+
+
+def _verify_names(nest: Nest, path: tuple[str, ...]) -> None:
+    if isinstance(nest, Part):
+        return
+    if isinstance(nest, Mapping):
+        verify_no_clash((*path, str(key)) for key in nest)
+    for _, key in _fields(nest):
+        _verify_names(nest[key], (*path, str(key)))
+
+
+def _leaves(nest: Nest) -> Iterator[Part]:
+    if isinstance(nest, Part):
+        yield nest
+        return
+    for _, key in _fields(nest):
+        yield from _leaves(nest[key])
+
+
+def _rebuilt(nest: Nest, leaves: Iterator[Any]) -> Any:
+    if isinstance(nest, Part):
+        return next(leaves)
+    found = {key: _rebuilt(nest[key], leaves) for _, key in _fields(nest)}
+    return (
+        {key: found[key] for key in nest} if isinstance(nest, Mapping) else type(nest)(found[k] for k in sorted(found))
+    )
+
+
+def _type(nest: Nest, text: Any) -> Any:
+    return text(nest) if isinstance(nest, Part) else {name: _type(nest[key], text) for name, key in _fields(nest)}
+
+
+def _spec(part: Part) -> Any:
+    import tensorflow as tf
+
+    return tf.TensorSpec((None, *part.shape), part.dtype)
+
+
+def print_type(tree: Any) -> str:
+    """Nested mappings as a record; a leaf is text."""
+    if isinstance(tree, str):
+        return tree
+    return "{" + ", ".join(f"{name}: {print_type(inner)}" for name, inner in tree.items()) + "}"

@@ -1,4 +1,4 @@
-"""The example of docs/keras.md runs as it stands there."""
+"""The examples of docs/keras.md run as they stand there."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from fedlang.learning.losses import KNOWN_LOSSES
 PAGE = Path(__file__).parent.parent.parent / "docs" / "keras.md"
 
 
-def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (example,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, called = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(compile(example, str(PAGE), "exec"), names)
+    exec(compile(first, str(PAGE), "exec"), names)
     assert names["evaluate"](names["state"].weights, names["clients"].batches(100)).accuracy > 0.5
     assert (tmp_path / "digits.keras").is_file()
+    exec(compile(called, str(PAGE), "exec"), names)
+    assert names["branching"].calls
 
 
 @pytest.mark.parametrize(

@@ -2,86 +2,57 @@
 
 `strategy` "auto" decides for each work by `choose_strategy`; `decisions` says what was decided and why. Work that
 cannot be vectorised runs one by one in the graph; work that TensorFlow cannot run at all is left to the reference.
-
-While a chunk runs, the next one is read and packed; no more are alive. `budget` bounds, in bytes, what a chunk's
-weights take.
+`budget` bounds, in bytes, what a chunk's weights take.
 """
 
 # ruff: noqa: TID252 (executors import each other relatively: installed, they lie inside `fedlang`)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import NotBatchable, batch_graph, move_maps
-from fedlang.run.executor import Chunk, ClientTask, ClientWork, LocalWork
-from fedlang.run.sequences import LeafValue
+from fedlang.run.errors import bad_option
+from fedlang.run.executor import ClientWork, LocalWork
 
 from ..reference import ReferenceExecutor
-from ..tensorflow.blame import Guarded, Runnable
+from ..tensorflow.blame import Room, warn
 from ..tensorflow.chunks import sequential_work
 from ..tensorflow.guards import guard_rows
 from ..tensorflow.layout import layout_of
 from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES, tf
-from ..tensorflow.vectorised import LANES, compile_vectorised
-from ..tensorflow.work import Readable, alike, read_chunks
-from ..threaded.executor import in_order
+from ..tensorflow.vectorised import compile_vectorised
+from .running import BatchedWork
 from .strategy import Strategy, choose_strategy
 
 BUDGET = 8 << 20
-WINDOW = 8  # chunks whose clients are read together, and sorted by length
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BatchedWork:
-    """Compiled work, how it was decided to run, and how many chunks run at once."""
-
-    work: Runnable
-    graph: Graph
-    varies: tuple[bool, ...]
-    strategy: Strategy
-    threads: int
-
-    def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
-        """Chunks as they are made; the clients of a window may be in any of its chunks."""
-        guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), self.work.pack_shared(shared))
-        with ThreadPoolExecutor(self.threads, "fedlang-chunks") as pool:
-            chunks = self._chunks(clients)
-            submitted = (pool.submit(guarded.run, guarded.pack(read), read) for read in chunks)
-            yield from in_order(submitted, self.threads + 1)
-
-    def _chunks(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
-        """Chunks to run; vectorised ones hold clients of about one length, found in a window of some chunks."""
-        size = self._chunk_size(clients)
-        if self.strategy.name != "vectorised":
-            yield from read_chunks(clients, size)
-            return
-        for window in read_chunks(clients, WINDOW * size):
-            yield from alike(window, size)
-
-    def _chunk_size(self, clients: Iterable[ClientTask]) -> int:
-        """At least one chunk for each thread, where the number of clients is known."""
-        if not isinstance(clients, Sequence):
-            return self.strategy.chunk
-        each = -(-len(clients) // self.threads)
-        return max(1, min(self.strategy.chunk, -(-each // LANES) * LANES))
+SEQUENTIAL = 32  # clients in a chunk that runs them one by one
+AHEAD = 4  # clients for each thread that a loop over clients may have begun: one long client does not hold up others
+STRATEGIES = ("auto", "vectorised", "sequential")
 
 
 @dataclass(slots=True, eq=False)
 class BatchedExecutor:
-    """Clients by the chunk. `strategy`: "auto", "vectorised" or "sequential"; `chunk` overrides the chunks' size."""
+    """Clients by the chunk. `strategy`: "auto", "vectorised" or "sequential"; `chunk` overrides the chunks' size.
+
+    `notice` is told what does not change results but is worth knowing.
+    """
 
     strategy: str = "auto"
     chunk: int | None = None
     budget: int = BUDGET
     threads: int = CORES
+    notice: Callable[[str], None] = warn
     name: str = "batched"
-    decisions: dict[int, Strategy] = field(default_factory=dict)
-    _made: dict[tuple[int, tuple[bool, ...]], tuple[Graph, ClientWork]] = field(default_factory=dict)
+    decisions: dict[int, Strategy] = field(default_factory=dict, init=False)
+    _made: dict[tuple[int, tuple[bool, ...]], tuple[Graph, ClientWork]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise bad_option(self.name, "strategy", self.strategy, STRATEGIES)
 
     def compile_work(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
         """The work made ready; the same graph is made ready once."""
@@ -108,16 +79,20 @@ class BatchedExecutor:
             batched = batch_graph(moved, varies)
             decided = self._decide(choose_strategy(batched, moved, gpu=has_gpu(), budget=self.budget))
         except NotBatchable as reason:
-            batched, decided = None, self._sized(Strategy("sequential", reason.reason, 64))
+            batched, decided = None, self._sized(Strategy("sequential", reason.reason, SEQUENTIAL))
         self.decisions[id(work)] = decided
+        room = Room(self.notice)
         if batched is not None and decided.name == "vectorised":
-            return BatchedWork(compile_vectorised(batched, layout), work, varies, decided, self.threads)
-        return BatchedWork(sequential_work(moved, varies, parallel=self.threads), work, varies, decided, 1)
+            return BatchedWork(compile_vectorised(batched, layout), work, varies, decided, self.threads, room)
+        parallel = AHEAD * self.threads if self.threads > 1 else 1
+        compiled = sequential_work(moved, varies, parallel=parallel)
+        return BatchedWork(compiled, work, varies, decided, min(self.threads, 2), room)
 
     def _decide(self, automatic: Strategy) -> Strategy:
         if self.strategy == "auto" or self.strategy == automatic.name:
             return self._sized(automatic)
-        return self._sized(Strategy(self.strategy, "asked for", automatic.chunk))
+        chunk = SEQUENTIAL if self.strategy == "sequential" else automatic.chunk
+        return self._sized(Strategy(self.strategy, "asked for", chunk))
 
     def _sized(self, strategy: Strategy) -> Strategy:
         return strategy if self.chunk is None else Strategy(strategy.name, strategy.reason, self.chunk)

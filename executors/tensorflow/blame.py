@@ -1,4 +1,5 @@
-"""A chunk that TensorFlow stops: whose fault it is, found by running its clients one by one on the reference.
+"""A chunk that TensorFlow stops: for want of memory it runs again in halves; otherwise its clients run one by one on
+the reference, to find whose fault it is.
 
 TensorFlow names neither the client nor the place in the text. The reference does; the clients without fault run again.
 """
@@ -7,19 +8,24 @@ TensorFlow names neither the client nor the place in the text. The reference doe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Protocol
 
 from fedlang.diagnostics import DiagnosticError
 from fedlang.ir.graph import Graph
-from fedlang.run.errors import client_failed, operation_failed
+from fedlang.run.errors import client_failed, operation_failed, out_of_memory
 from fedlang.run.executor import Chunk, ClientFailure, Collected, merge_parameters
 from fedlang.run.sequences import LeafValue
 
 from ..reference import evaluate
 from .start import tf
-from .work import Readable
+from .work import STEP, Readable
+
+OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
 
 
 class Runnable(Protocol):
@@ -38,6 +44,33 @@ class Runnable(Protocol):
         ...
 
 
+def warn(text: str) -> None:
+    """As a Python warning."""
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
+@dataclass(slots=True)
+class Room:
+    """How many clients at most go into a chunk: fewer once memory did not suffice, which is said the first time."""
+
+    notice: Callable[[str], None]
+    most: int = 1 << 30
+    _lock: Lock = field(default_factory=Lock)
+
+    def shrink(self, failed: int) -> None:
+        """Chunks of `failed` clients were too many."""
+        with self._lock:
+            first, self.most = self.most == 1 << 30, min(self.most, first_half(failed))
+        if first:
+            self.notice(f"{failed} clients at once do not fit the memory: going on with chunks of {self.most}")
+
+
+def first_half(clients: int) -> int:
+    """Half of a chunk, whole steps where it has them."""
+    half = -(-clients // 2)
+    return -(-half // STEP) * STEP if half > STEP else half
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Guarded:
     """A run of compiled work, with what is needed to find who is at fault: the graph and the shared values."""
@@ -47,15 +80,36 @@ class Guarded:
     varies: tuple[bool, ...]
     shared: tuple[LeafValue, ...]
     tensors: list[Any]
+    room: Room
 
-    def pack(self, read: Readable) -> list[Any]:
-        """A chunk's tensors; none where no client's data could be read."""
-        return self.work.pack(read) if read.tasks else []
+    def pack(self, read: Readable) -> list[Any] | None:
+        """A chunk's tensors; none where no client's data could be read, None where they do not fit the memory."""
+        try:
+            return self.work.pack(read) if read.tasks else []
+        except MemoryError:
+            return None
 
-    def run(self, packed: Sequence[Any], read: Readable) -> Chunk:
-        """A packed chunk's results; clients at fault are failures."""
+    def run(self, packed: Sequence[Any] | None, read: Readable) -> tuple[Chunk, ...]:
+        """A packed chunk's results, in parts where it is too large for the memory; clients at fault are failures."""
+        with suppress(*OUT_OF_MEMORY):  # what failed is let go of before the halves are made
+            if packed is not None:
+                return (self._run(packed, read),)
+        return self._halves(read)
+
+    def _halves(self, read: Readable) -> tuple[Chunk, ...]:
+        if len(read.tasks) < 2:
+            raise out_of_memory(read.tasks[0].id)
+        self.room.shrink(len(read.tasks))
+        half = first_half(len(read.tasks))
+        first = Readable(read.tasks[:half], read.values[:half], read.failures)
+        second = Readable(read.tasks[half:], read.values[half:], ())
+        return (*self.run(self.pack(first), first), *self.run(self.pack(second), second))
+
+    def _run(self, packed: Sequence[Any], read: Readable) -> Chunk:
         try:
             return self.work.run(self.tensors, packed, read)
+        except OUT_OF_MEMORY:
+            raise
         except tf.errors.OpError as error:
             return self._without_fault(read, str(error.message).splitlines()[0])
 
@@ -66,7 +120,7 @@ class Guarded:
             raise operation_failed("client work", f"TensorFlow: {reason}", None)
         failures = (*read.failures, *(failure for failure in found if failure is not None))
         rest = Readable(tuple(read.tasks[k] for k in kept), tuple(read.values[k] for k in kept), failures)
-        return self.work.run(self.tensors, self.pack(rest), rest)
+        return self.work.run(self.tensors, self.work.pack(rest), rest)
 
     def _failure(self, client: int, read: Readable) -> ClientFailure | None:
         task = read.tasks[client]

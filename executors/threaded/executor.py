@@ -25,7 +25,7 @@ from fedlang.run.executor import Chunk, ClientTask, ClientWork, LocalWork
 from fedlang.run.sequences import LeafValue
 
 from ..reference import ReferenceExecutor
-from ..tensorflow.blame import Guarded
+from ..tensorflow.blame import Guarded, Room, warn
 from ..tensorflow.chunks import SequentialWork, sequential_work
 from ..tensorflow.guards import guard_rows
 from ..tensorflow.scope import Unsupported
@@ -44,23 +44,26 @@ class ThreadedWork:
     varies: tuple[bool, ...]
     threads: int
     chunk: int
+    room: Room
 
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """Chunks in the order of the clients."""
-        guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), self.work.pack_shared(shared))
+        guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), self.work.pack_shared(shared), self.room)
         chunks = read_chunks(clients, self._chunk_size(clients))
         if self.threads == 1:
-            yield from (guarded.run(guarded.pack(read), read) for read in chunks)
+            yield from (chunk for read in chunks for chunk in guarded.run(guarded.pack(read), read))
             return
         with ThreadPoolExecutor(self.threads, "fedlang-clients") as pool:
             submitted = (pool.submit(guarded.run, guarded.pack(read), read) for read in chunks)
-            yield from in_order(submitted, 2 * self.threads)
+            for parts in in_order(submitted, 2 * self.threads):
+                yield from parts
 
     def _chunk_size(self, clients: Iterable[ClientTask]) -> int:
         """Two chunks for each thread where that is known, so that threads end together."""
+        most = min(self.chunk, self.room.most)
         if not isinstance(clients, Sequence):
-            return self.chunk
-        return max(1, min(self.chunk, -(-len(clients) // (2 * self.threads))))
+            return most
+        return max(1, min(most, -(-len(clients) // (2 * self.threads))))
 
 
 def in_order(futures: Iterator[Future[Any]], most: int) -> Iterator[Any]:
@@ -96,7 +99,7 @@ class ThreadedExecutor:
     def _make(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
         try:
             compiled = sequential_work(guard_rows(move_maps(work)), varies, parallel=1)
-            return ThreadedWork(compiled, work, varies, self.threads, self.chunk)
+            return ThreadedWork(compiled, work, varies, self.threads, self.chunk, Room(warn))
         except Unsupported as reason:
             self.refused[id(work)] = str(reason)
             return ReferenceExecutor().compile_work(work, varies)

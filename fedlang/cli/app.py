@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import warnings
 from importlib import import_module
 
 import click
@@ -79,9 +80,18 @@ def run_command(arguments: list[str]) -> int:
 def _invoke(arguments: list[str]) -> int:
     """What the command gives; an int is an exit code."""
     gc.set_threshold(MANY)
-    given = app.main(arguments, prog_name="fed", standalone_mode=False)
+    with warnings.catch_warnings():
+        warnings.showwarning = _note
+        given = app.main(arguments, prog_name="fed", standalone_mode=False)
     sys.stdout.flush()
     return given if isinstance(given, int) else 0
+
+
+def _note(
+    message: Warning | str, category: object, filename: str, lineno: int, file: object = None, line: object = None
+) -> None:
+    """A warning, such as of an executor, as the commands say such things."""
+    click.echo(f"note: {message}", err=True)
 
 
 def _traceback(*, debug: bool) -> None:

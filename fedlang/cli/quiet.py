@@ -11,11 +11,18 @@ from contextlib import contextmanager
 from fedlang.run.executor import Executor
 from fedlang.run.registry import get_executor
 
+WITH_STRATEGIES = "batched"
 
-def load_executor(name: str | None) -> Executor:
-    """As `get_executor`. TensorFlow tells of its build on standard error, and no option keeps it from that."""
+
+def load_executor(name: str | None, strategy: str | None = None) -> Executor:
+    """As `get_executor`; a strategy alone means `batched`.
+
+    TensorFlow tells of its build on standard error, and no option keeps it from that.
+    """
     with _quiet():
-        return get_executor(name)
+        if strategy is None:
+            return get_executor(name)
+        return get_executor(name or WITH_STRATEGIES, strategy=strategy)
 
 
 @contextmanager

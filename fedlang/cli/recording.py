@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from dataclasses import asdict
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -124,8 +123,7 @@ class Recorder:
 
 def options_of(training: Training, data: str) -> dict[str, Any]:
     """What decides the course of training, as JSON has it."""
-    plan = asdict(training.plan)
-    chosen = {name: plan[name] for name in ("batch", "epochs", "clients", "seed")}
+    chosen = {name: getattr(training.plan, name) for name in ("batch", "epochs", "clients", "seed")}
     return {
         "program": program_hash(training.process),
         "data": data,

@@ -20,6 +20,8 @@ EXIT_CODES = {
     "FED0121": USAGE,
     "FED0605": USAGE,
     "FED0606": USAGE,
+    "FED0625": USAGE,
+    "FED0626": USAGE,
     "FED06": FAILED,
     "FED07": USAGE,
     "FED08": USAGE,

@@ -16,11 +16,14 @@ An argument is VALUE or NAME=VALUE. A VALUE is
   a file            @weights.npy  @weights.npz  @data.json
 What a parameter at the clients takes is a list, one value for each client, or a record by client id."""
 
+STRATEGY_HELP = "How `batched` runs a chunk of clients: auto, vectorised, blocks or sequential; means `batched`."
+
 
 @click.command(epilog=EPILOG, context_settings={"ignore_unknown_options": True})
 @click.argument("target", metavar="FILE[:NAME[.METHOD]]")
 @click.argument("arguments", nargs=-1, metavar="[ARGUMENT]...")
 @click.option("--executor", metavar="NAME", help="What it runs on; `fed executors` lists them.")
+@click.option("--strategy", metavar="NAME", help=STRATEGY_HELP)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; may be repeated.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The key, where one is needed and not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -29,6 +32,7 @@ def command(
     target: str,
     arguments: tuple[str, ...],
     executor: str | None,
+    strategy: str | None,
     settings: tuple[str, ...],
     seed: int,
     as_json: bool,
@@ -45,7 +49,7 @@ def command(
     computation = opened.computation(settings)
     places, names = Reader(opened.package.unit).arguments(arguments)
     names = with_keys(computation, places, names, seed)
-    result = computation.run(places, names, executor=load_executor(executor), sink=_sink(as_json=as_json))
+    result = computation.run(places, names, executor=load_executor(executor, strategy), sink=_sink(as_json=as_json))
     _print(result, as_json=as_json)
     return 0
 

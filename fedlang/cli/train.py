@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedlang.cli.run import STRATEGY_HELP
 from fedlang.diagnostics import DiagnosticError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ AT_LEAST_1 = click.IntRange(min=1)
 )
 @click.option("--clients", type=AT_LEAST_1, help="How many clients take part in a round, drawn anew; all if left out.")
 @click.option("--executor", metavar="NAME", help="What it runs on; `fed executors` lists them.")
+@click.option("--strategy", metavar="NAME", help=STRATEGY_HELP)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; may be repeated.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="What all chance depends on."
@@ -54,6 +56,7 @@ def command(
     epochs: int,
     clients: int | None,
     executor: str | None,
+    strategy: str | None,
     settings: tuple[str, ...],
     seed: int,
     evaluate: str | None,
@@ -71,6 +74,7 @@ def command(
     fields of the state and the clients' test examples, such as `fed accuracy(weights: Weights@SERVER, data:
     <Example[?]*>@CLIENTS)`. Ctrl-C writes what there is.
     """
+    from fedlang.cli.quiet import load_executor
     from fedlang.cli.recording import Recorder
     from fedlang.cli.sinks import Console
     from fedlang.cli.targets import Target
@@ -81,7 +85,8 @@ def command(
     opened = Target(target)
     process = opened.process(settings)
     found = load_data(process.name, data)
-    plan = Plan(batch, epochs, clients or len(found.train), seed, executor, Console(err=as_json))
+    chosen = load_executor(executor, strategy)
+    plan = Plan(batch, epochs, clients or len(found.train), seed, chosen, Console(err=as_json))
     training = make_training(opened, process, data or "", found, evaluate, plan)
     recorder = Recorder(training, data or "", plot, out, checkpoint, checkpoint_every, as_json=as_json)
     return train(training, recorder, rounds, evaluate_every, resume=resume)
@@ -101,10 +106,8 @@ def make_training(
     opened: Target, process: Process, data: str, found: Any, evaluate: str | None, plan: Plan
 ) -> Training:
     """The process with its data, in the shapes that it takes, and its evaluation."""
-    from fedlang.cli.quiet import load_executor
     from fedlang.cli.training import Training, training_fitting
 
-    load_executor(plan.executor)
     fitting = training_fitting(process, data)
     evaluation = find_evaluation(opened, process, data, evaluate)
     held_out = evaluation.fitting.fit(found.test) if evaluation is not None else found.test

@@ -16,6 +16,7 @@ from fedlang.cli.sinks import Console
 from fedlang.cli.tables import flat_metrics
 from fedlang.data import ClientData
 from fedlang.embed.computations import Computation, Process
+from fedlang.run.executor import Executor
 from fedlang.run.random import key_of_seed, random_at, random_permutation
 from fedlang.types.types import PlacedType, RecordType, Type, print_type, unplaced
 
@@ -31,7 +32,7 @@ class Plan:
     epochs: int
     clients: int
     seed: int
-    executor: str | None
+    executor: Executor
     sink: Console
 
 

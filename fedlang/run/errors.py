@@ -67,6 +67,27 @@ def no_derivative(handle: str, span: Span | None) -> DiagnosticError:
     )
 
 
+def no_such_option(executor: str, option: str, known: Sequence[str]) -> DiagnosticError:
+    """An option that the executor does not take."""
+    notes = [f"it takes {', '.join(f'`{each}`' for each in known)}"] if known else ["it takes none"]
+    elsewhere = "the executor `batched` takes `strategy`" if option == "strategy" else ""
+    hint = _nearest(option, known) or elsewhere
+    return _error("FED0625", f"the executor `{executor}` has no option `{option}`", notes=notes, hint=hint)
+
+
+def bad_option(executor: str, option: str, value: object, known: Sequence[str]) -> DiagnosticError:
+    """A value that an executor's option does not take."""
+    note = f"there are {', '.join(f'`{each}`' for each in known)}"
+    title = f"`{value}` is no {option} of the executor `{executor}`"
+    return _error("FED0626", title, notes=[note], hint=_nearest(str(value), known))
+
+
+def out_of_memory(client: str) -> DiagnosticError:
+    """One client alone is too large."""
+    title = f"the work of client {client} alone does not fit the memory"
+    return _error("FED0627", title, hint="take smaller batches or a smaller model, or run on a larger machine")
+
+
 def _nearest(name: str, known: Sequence[str]) -> str:
     near = get_close_matches(name, known, 3)
     return f"did you mean {' or '.join(f'`{each}`' for each in near)}?" if near else ""

@@ -1,7 +1,8 @@
 """Executors by name, loaded when first asked for: TensorFlow costs nothing until a program runs on it.
 
 A name is one of those below, or an entry point of the group `fedlang.executors` (a class or function that makes an
-executor). Entry points of the same name do not replace the executors that come with fedlang.
+executor). Entry points of the same name do not replace the executors that come with fedlang. Options are what an
+executor is made with, by name, such as the `strategy` of `batched`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 
-from fedlang.run.errors import executor_unavailable, unknown_executor
+from fedlang.run.errors import executor_unavailable, no_such_option, unknown_executor
 from fedlang.run.executor import Executor
 
 GROUP = "fedlang.executors"
@@ -22,9 +24,12 @@ EXECUTORS = {
     "batched": "fedlang.executors.batched:BatchedExecutor",
 }
 
-_loaded: dict[str, Executor] = {}
-_default = "reference"
-_chosen: ContextVar[str | None] = ContextVar("executor", default=None)
+Options = tuple[tuple[str, object], ...]
+Choice = tuple[str, Options]
+
+_loaded: dict[Choice, Executor] = {}
+_default: Choice = ("reference", ())
+_chosen: ContextVar[Choice | None] = ContextVar("executor", default=None)
 
 
 def executor_names() -> tuple[str, ...]:
@@ -32,32 +37,33 @@ def executor_names() -> tuple[str, ...]:
     return (*EXECUTORS, *(name for name in _plugins() if name not in EXECUTORS))
 
 
-def get_executor(name: str | None = None) -> Executor:
-    """The executor of that name, the same object each time; without a name, the one in force.
+def get_executor(name: str | None = None, **options: object) -> Executor:
+    """The executor of that name, the same object each time for the same options; without a name, the one in force.
 
-    `DiagnosticError` FED0605 for a name that there is none of, FED0606 for one that cannot be imported.
+    `DiagnosticError` FED0605 for a name that there is none of, FED0606 for one that cannot be imported, FED0625 for
+    an option that it does not have, FED0626 for a value that an option does not take.
     """
-    name = name or _chosen.get() or _default
-    if name not in _loaded:
-        _loaded[name] = _load(name)
-    return _loaded[name]
+    choice = _chosen.get() or _default if name is None else (name, tuple(sorted(options.items())))
+    if choice not in _loaded:
+        _loaded[choice] = _load(*choice)
+    return _loaded[choice]
 
 
-def set_default_executor(name: str) -> None:
+def set_default_executor(name: str, **options: object) -> None:
     """The executor in force where no `executor(…)` block says otherwise.
 
-    It is loaded now, so a wrong name shows here.
+    It is loaded now, so a wrong name or option shows here.
     """
     global _default
-    get_executor(name)
-    _default = name
+    get_executor(name, **options)
+    _default = (name, tuple(sorted(options.items())))
 
 
 @contextmanager
-def executor(name: str) -> Iterator[Executor]:
+def executor(name: str, **options: object) -> Iterator[Executor]:
     """Inside the block, in this thread or task, this executor is the one in force."""
-    found = get_executor(name)
-    token = _chosen.set(name)
+    found = get_executor(name, **options)
+    token = _chosen.set((name, tuple(sorted(options.items()))))
     try:
         yield found
     finally:
@@ -68,14 +74,25 @@ def _plugins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def _load(name: str) -> Executor:
+def _load(name: str, options: Options = ()) -> Executor:
     try:
-        made: object = _find(name)()  # type: ignore[operator]
+        make = _find(name)
+        _check_options(name, make, options)
+        made: object = make(**dict(options))  # type: ignore[operator]
     except ImportError as error:
         raise executor_unavailable(name, str(error)) from error
     if not isinstance(made, Executor):
         raise executor_unavailable(name, f"{type(made).__name__} is no executor")
     return made
+
+
+def _check_options(name: str, make: object, options: Options) -> None:
+    """`make` takes them by name; `name` and what begins with an underscore are its own."""
+    if options:
+        known = [each for each in signature(make).parameters if each != "name" and not each.startswith("_")]  # type: ignore[arg-type]
+        for option, _ in options:
+            if option not in known:
+                raise no_such_option(name, option, known)
 
 
 def _find(name: str) -> object:

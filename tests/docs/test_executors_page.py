@@ -51,7 +51,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield site
     finally:
         sys.path.remove(str(site))
-        registered: Any = registry._loaded.pop("pool", None)
+        registered: Any = registry._loaded.pop(("pool", ()), None)
         if registered is not None:
             registered.close()
 

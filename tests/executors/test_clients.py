@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedlang.executors.batched import BatchedExecutor
-from fedlang.executors.batched.executor import WINDOW
+from fedlang.executors.batched.running import WINDOW
 from fedlang.executors.reference import evaluate
 from fedlang.executors.threaded import ThreadedExecutor
 from fedlang.ir.graph import Graph

@@ -45,3 +45,24 @@ def test_what_is_no_executor_or_missing_is_said(monkeypatch):
 def test_the_reference_does_not_import_tensorflow():
     code = "import fedlang.run.registry as r, sys; r.get_executor('reference'); sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_options_make_an_executor_of_their_own():
+    with executor("batched", strategy="sequential") as inside:
+        assert get_executor() is inside
+        assert inside.strategy == "sequential"
+    assert get_executor("batched", strategy="sequential") is inside
+    assert get_executor("batched") is not inside
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("reference", {"strategy": "vectorised"}, "FED0625.*no option `strategy`(.|\n)*`batched` takes `strategy`"),
+        ("batched", {"strateggy": "vectorised"}, "FED0625(.|\n)*did you mean `strategy`"),
+        ("batched", {"strategy": "vectorized"}, "FED0626.*no strategy(.|\n)*did you mean `vectorised`"),
+    ],
+)
+def test_options_that_there_are_not(name, options, message):
+    with pytest.raises(DiagnosticError, match=message):
+        get_executor(name, **options)

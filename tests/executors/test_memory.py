@@ -1,0 +1,88 @@
+"""Chunks that do not fit the memory: halved until they do, with the same results, and said once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedlang.diagnostics import DiagnosticError
+from fedlang.executors.batched import BatchedExecutor
+from fedlang.executors.tensorflow.chunks import SequentialWork
+from fedlang.executors.tensorflow.start import tf
+from fedlang.executors.tensorflow.vectorised import VectorisedWork
+from fedlang.executors.threaded import ThreadedExecutor
+from tests.executors.training import data_of, tasks_of, training_graph, weights_of
+
+SIZES = [int(n) for n in np.random.default_rng(3).integers(0, 30, 60)]
+EXECUTORS: dict[str, Any] = {
+    "vectorised": lambda **options: BatchedExecutor(strategy="vectorised", chunk=64, **options),
+    "sequential": lambda **options: BatchedExecutor(strategy="sequential", chunk=64, **options),
+    "threaded": lambda **options: ThreadedExecutor(threads=2, chunk=30),
+}
+
+
+def results(executor: Any) -> tuple[dict[str, list[Any]], list[int]]:
+    """Each client's results, and how many clients each chunk has."""
+    graph = training_graph((8, 3), 4)
+    work = executor.compile_work(graph, (False, False, True, True))
+    chunks = list(work.run(weights_of((8, 3)), tasks_of(data_of(SIZES, 8, 3))))
+    found = {id: [np.asarray(r[k]) for r in chunk.results] for chunk in chunks for k, id in enumerate(chunk.ids)}
+    return found, [len(chunk.ids) for chunk in chunks]
+
+
+def break_above(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception, where: str) -> None:
+    """More than `most` clients at once are too many, when packed or when run."""
+    for kind in (VectorisedWork, SequentialWork):
+        whole = getattr(kind, where)
+
+        def broken(self: Any, *given: Any, whole: Any = whole) -> Any:
+            if len(given[-1].tasks) > most:
+                raise error
+            return whole(self, *given)
+
+        monkeypatch.setattr(kind, where, broken)
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize("where", ["run", "pack"])
+def test_chunks_are_halved_and_results_are_the_same(monkeypatch: pytest.MonkeyPatch, name: str, where: str) -> None:
+    expected, _ = results(EXECUTORS[name]())
+    error = tf.errors.ResourceExhaustedError(None, None, "OOM") if where == "run" else MemoryError()
+    break_above(monkeypatch, 12, error, where)
+    with pytest.warns(RuntimeWarning, match="do not fit the memory: going on with chunks of"):
+        found, sizes = results(EXECUTORS[name]())
+    assert found.keys() == expected.keys()
+    for id, values in expected.items():
+        for a, b in zip(found[id], values, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert max(sizes) <= 12
+
+
+def test_it_is_said_once_and_later_chunks_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_above(monkeypatch, 16, tf.errors.ResourceExhaustedError(None, None, "OOM"), "run")
+    said: list[str] = []
+    executor = EXECUTORS["vectorised"](notice=said.append, threads=1)
+    graph = training_graph((8, 3), 4)
+    work = executor.compile_work(graph, (False, False, True, True))
+    tries = []
+    whole = VectorisedWork.run
+
+    def counted(self: Any, *given: Any) -> Any:
+        tries.append(len(given[-1].tasks))
+        return whole(self, *given)
+
+    monkeypatch.setattr(VectorisedWork, "run", counted)
+    for _ in range(3):
+        for _ in work.run(weights_of((8, 3)), tasks_of(data_of([5] * 64, 8, 3))):
+            pass
+    assert len(said) == 1
+    assert max(tries[-8:]) <= 16, "what did not fit is not tried again"
+
+
+def test_a_client_that_does_not_fit_alone_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_above(monkeypatch, 0, tf.errors.ResourceExhaustedError(None, None, "OOM"), "run")
+    silent = EXECUTORS["sequential"](notice=lambda _: None)
+    with pytest.raises(DiagnosticError, match=r"FED0627.*alone does not fit"):
+        results(silent)

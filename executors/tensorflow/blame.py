@@ -120,7 +120,7 @@ class Guarded:
             raise operation_failed("client work", f"TensorFlow: {reason}", None)
         failures = (*read.failures, *(failure for failure in found if failure is not None))
         rest = Readable(tuple(read.tasks[k] for k in kept), tuple(read.values[k] for k in kept), failures)
-        return self.work.run(self.tensors, self.work.pack(rest), rest)
+        return self.work.run(self.tensors, self.work.pack(rest) if kept else [], rest)
 
     def _failure(self, client: int, read: Readable) -> ClientFailure | None:
         task = read.tasks[client]

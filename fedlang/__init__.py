@@ -23,11 +23,27 @@ if TYPE_CHECKING:
     from fedlang import utils as utils
     from fedlang.diagnostics import DiagnosticError
     from fedlang.embed.computations import Computation, Process
+    from fedlang.embed.constructors import FederatedType, FunctionType, SequenceType, StructType, TensorType, to_type
     from fedlang.embed.decorators import federated_computation, language, local_computation, tf_computation
+    from fedlang.embed.intrinsics import (
+        federated_apply,
+        federated_collect,
+        federated_eval,
+        federated_map,
+        federated_mean,
+        federated_reduce,
+        federated_value,
+        federated_zip,
+        sequence_map,
+        sequence_reduce,
+        sequence_sum,
+        to_value,
+    )
     from fedlang.embed.loading import Package, load, loads
     from fedlang.embed.records import Record
     from fedlang.run.registry import executor, executor_names, set_default_executor
     from fedlang.run.rounds import Policy
+    from fedlang.types.types import CLIENTS, SERVER
 
 _HOMES = {
     "DiagnosticError": "fedlang.diagnostics",
@@ -45,26 +61,60 @@ _HOMES = {
     "executor_names": "fedlang.run.registry",
     "set_default_executor": "fedlang.run.registry",
     "Policy": "fedlang.run.rounds",
-}
+    "CLIENTS": "fedlang.types.types",
+    "SERVER": "fedlang.types.types",
+    **dict.fromkeys(
+        ("FederatedType", "FunctionType", "SequenceType", "StructType", "TensorType", "to_type"),
+        "fedlang.embed.constructors",
+    ),
+    **dict.fromkeys(
+        (
+            "federated_apply", "federated_collect", "federated_eval", "federated_map", "federated_mean",
+            "federated_reduce", "federated_value", "federated_zip",
+            "sequence_map", "sequence_reduce", "sequence_sum", "to_value",
+        ),
+        "fedlang.embed.intrinsics",
+    ),
+}  # fmt: skip
 
 _MODULES = ("learning", "utils")
 
 __all__ = [
+    "CLIENTS",
+    "SERVER",
     "Computation",
     "DiagnosticError",
+    "FederatedType",
+    "FunctionType",
     "Package",
     "Policy",
     "Process",
     "Record",
+    "SequenceType",
+    "StructType",
+    "TensorType",
     "executor",
     "executor_names",
+    "federated_apply",
+    "federated_collect",
     "federated_computation",
+    "federated_eval",
+    "federated_map",
+    "federated_mean",
+    "federated_reduce",
+    "federated_value",
+    "federated_zip",
     "language",
     "load",
     "loads",
     "local_computation",
+    "sequence_map",
+    "sequence_reduce",
+    "sequence_sum",
     "set_default_executor",
     "tf_computation",
+    "to_type",
+    "to_value",
 ]
 __version__ = "0.1.0"
 

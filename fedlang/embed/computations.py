@@ -7,7 +7,7 @@ Per-client state is kept by client id in `ClientState`, a part of the state like
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -27,7 +27,10 @@ from fedlang.types.types import FunctionType, ParameterType, PlacedType, RecordT
 
 
 class ClientState:
-    """What the clients keep of one field: each client's leaves, and what a client has the first time it takes part."""
+    """What the clients keep of one field: each client's leaves, and what a client has the first time it takes part.
+
+    A client's value is found by its id or its number; iteration gives the values.
+    """
 
     __slots__ = ("first", "known", "type")
 
@@ -40,8 +43,22 @@ class ClientState:
         """The leaves of one client."""
         return self.known.get(client_id, self.first)
 
-    def __getitem__(self, client_id: str) -> Any:
-        return decode(self.type, iter(self.of(client_id)))
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is one value, the same at every client."""
+        return not self.known and bool(self.first)
+
+    @property
+    def shared(self) -> Any:
+        """What a client has the first time it takes part."""
+        return decode(self.type, iter(self.first))
+
+    def __getitem__(self, client: str | int) -> Any:
+        leaves = self.of(client) if isinstance(client, str) else list(self.known.values())[client]
+        return decode(self.type, iter(leaves))
+
+    def __iter__(self) -> Iterator[Any]:
+        return (decode(self.type, iter(leaves)) for leaves in self.known.values())
 
     def __len__(self) -> int:
         return len(self.known)

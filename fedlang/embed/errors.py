@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from fedlang.diagnostics import Diagnostic, DiagnosticError
+from fedlang.diagnostics import Diagnostic, DiagnosticError, Label
+from fedlang.source import Span
 
 
-def _error(code: str, title: str, note: str = "", hint: str = "") -> DiagnosticError:
-    return DiagnosticError(Diagnostic(code, title, (), (note,) if note else (), hint))
+def _error(code: str, title: str, note: str = "", hint: str = "", span: Span | None = None) -> DiagnosticError:
+    labels = () if span is None else (Label(span),)
+    return DiagnosticError(Diagnostic(code, title, labels, (note,) if note else (), hint))
 
 
 def wrong_value(path: str, found: str, wanted: str, hint: str = "") -> DiagnosticError:
@@ -37,9 +39,9 @@ def lossy(path: str, value: object, dtype: str) -> DiagnosticError:
     )
 
 
-def wrong_call(name: str, note: str) -> DiagnosticError:
-    """Arguments that do not fit the parameters."""
-    return _error("FED0804", f"`{name}` cannot be called so", note)
+def wrong_call(name: str, note: str, span: Span | None = None, hint: str = "") -> DiagnosticError:
+    """Arguments that do not fit the parameters. `span` is the line of a traced program."""
+    return _error("FED0804", f"`{name}` cannot be called so", note, hint, span)
 
 
 def missing_setting(name: str, wanted: str) -> DiagnosticError:
@@ -88,3 +90,26 @@ def no_state(name: str, found: str) -> DiagnosticError:
         f"its type is {found}",
         "its first parameter is the state; it gives the next state alone, first of a tuple, or as the field `state`",
     )
+
+
+def not_traced(name: str, note: str, hint: str, span: Span) -> DiagnosticError:
+    """Python in a traced body that cannot be a part of the program."""
+    return _error("FED0811", f"`{name}` cannot be traced", note, hint, span)
+
+
+def no_type(found: str, note: str, hint: str, span: Span) -> DiagnosticError:
+    """A Python value that stands for no type."""
+    return _error("FED0812", f"{found} is no type", note, hint, span)
+
+
+def not_inferred(name: str, found: str, span: Span) -> DiagnosticError:
+    """A Python argument of a function without types, whose type cannot be told from it."""
+    hint = f"give the types: `{name}.typed(…)`, or in the decorator"
+    return _error("FED0813", f"`{name}` has no types, and its argument does not say one", f"it is {found}", hint, span)
+
+
+def collect_refused(span: Span) -> DiagnosticError:
+    """`federated_collect` in a traced program that does not allow it."""
+    note = "every client's value would be visible at the server"
+    hint = 'say so where the program is made: `@fl.federated_computation(…, allow="collect")`'
+    return _error("FED0814", "`federated_collect` moves raw data", note, hint, span)

@@ -2,88 +2,35 @@
 
 The body is called once, with a `Traced` for each parameter. What it does with them is written down as expressions of
 the language, each in a `let` of its own, and becomes a `fed` or `fn` declaration: from there on it is an ordinary
-program, checked and lowered like text. A mistake is shown at the Python line that made it.
+program, checked and lowered like text. A mistake is shown at the Python line that made it. Functions that are given as
+arguments are traced the same way, to function values.
 """
 
 from __future__ import annotations
 
 import inspect
-import linecache
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from fedlang.embed import errors
-from fedlang.source import Source, Span
+from fedlang.embed.places import caller_span, line_span, parse_type_at, span_of
+from fedlang.embed.signatures import part_names, type_of
+from fedlang.embed.traces import Declared, Trace, active_trace, current_trace
+from fedlang.source import Span
 from fedlang.syntax import tree
-from fedlang.syntax.parser import parse_type
+from fedlang.types.types import Type
 
-_sources: dict[str, Source] = {}
-
-
-def caller_span() -> Span:
-    """The line of the nearest Python frame that is not this package's."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("fedlang."):
-        frame = frame.f_back
-    return line_span(frame.f_code.co_filename, frame.f_lineno)
-
-
-def line_span(path: str, line: int) -> Span:
-    """A line of a Python file (or of a notebook cell) as a span."""
-    text = "".join(linecache.getlines(path)) or "\n" * line
-    source = _sources.get(path)
-    if source is None or source.text != text:
-        source = _sources[path] = Source(path, text)
-    start = 0
-    for _ in range(line - 1):
-        start = text.find("\n", start) + 1
-    stop = text.find("\n", start)
-    stop = len(text) if stop < 0 else stop
-    indent = len(text[start:stop]) - len(text[start:stop].lstrip())
-    return Span(source, start + indent, max(stop, start + indent))
-
-
-class Trace:
-    """One body being traced: its `let`s so far, and the declarations of others that it uses."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.statements: list[tree.Statement] = []
-        self.uses: dict[str, Declared] = {}
-
-    def let(self, value: tree.Expression) -> Traced:
-        """Names the value of an expression."""
-        name = tree.Name(f"_{len(self.statements)}", value.span)
-        self.statements.append(tree.Let(tree.NamePattern(name, value.span), None, value, value.span))
-        return Traced(self, tree.Variable(name, value.span))
-
-
-class Declared:
-    """A declaration made from Python, with those it needs. Calling it inside a trace writes a call down."""
-
-    def __init__(self, declaration: tree.Declaration, uses: Mapping[str, Declared], name: str) -> None:
-        self.declaration = declaration
-        self.uses = dict(uses)
-        self.declared_name = name
-
-    def all(self) -> dict[str, tree.Declaration]:
-        """The declaration and everything it needs, by name."""
-        found: dict[str, tree.Declaration] = {}
-        for use in self.uses.values():
-            found |= use.all()
-        return {**found, self.declared_name: self.declaration}
-
-    def traced_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Traced:
-        """The call as an expression of the trace that its arguments belong to."""
-        trace = trace_of((*args, *kwargs.values()))
-        assert trace is not None, "a call inside a trace has a traced argument"
-        trace.uses[self.declared_name] = self
-        return call(trace, self.declared_name, args, kwargs)
+LARGEST = 10_000
+"""Elements of an array that is written into a program as numbers."""
 
 
 class Traced:
-    """A value of the program that is being traced. Arithmetic, fields and calls work as in the language."""
+    """A value of the program that is being traced. Arithmetic, fields and calls work as in the language.
+
+    Fields are attributes or items (`x.loss`, `x["loss"]`); a tuple also has numbers, and unpacks.
+    """
 
     __slots__ = ("_expression", "_trace")
     __hash__ = None  # type: ignore[assignment]
@@ -92,47 +39,87 @@ class Traced:
         self._trace = trace
         self._expression = expression
 
+    @property
+    def type_signature(self) -> Type:
+        """The type, as far as it can be told: that of a value inside a function value is known to its caller alone."""
+        return type_of(self._trace, self._expression)
+
+    def _let(self, make: Callable[[Span], tree.Expression]) -> Traced:
+        return let(active_trace("a traced value"), make(caller_span()))
+
     def __getattr__(self, name: str) -> Traced:
-        if name.startswith("__"):
+        if name.startswith("_"):
             raise AttributeError(name)
-        span = caller_span()
-        return self._trace.let(tree.FieldAccess(self._expression, tree.Name(name, span), span))
+        return self._let(lambda span: tree.FieldAccess(self._expression, tree.Name(name, span), span))
 
     def __getitem__(self, index: Any) -> Traced:
         span = caller_span()
         if isinstance(index, str):
-            return self._trace.let(tree.FieldAccess(self._expression, tree.Name(index, span), span))
+            return self._let(lambda span: tree.FieldAccess(self._expression, tree.Name(index, span), span))
+        if isinstance(index, int) and self._trace.parent is None:
+            parts = self._parts(span)
+            if parts is not None:
+                return _part(parts, index, self._trace.name, span)
         items = index if isinstance(index, tuple) else (index,)
-        return self._trace.let(
-            tree.Index(self._expression, tuple(_index(self._trace, item, span) for item in items), span)
-        )
+        trace = active_trace("a traced value")
+        return let(trace, tree.Index(self._expression, tuple(_index(trace, item, span) for item in items), span))
 
-    def __iter__(self) -> Any:
-        raise errors.wrong_call(
-            self._trace.name, "a traced value cannot be looped over in Python: use `fold` in a `.fed` file"
-        )
+    def _parts(self, span: Span) -> list[Traced] | None:
+        """The parts of a tuple, or of a record in the order of its fields; None for anything else."""
+        names = part_names(self.type_signature)
+        if names is None:
+            return None
+        if isinstance(names, tuple):
+            return [self[name] for name in names]
+        trace = active_trace("a traced value")
+        parts = [trace.fresh_name(span) for _ in range(names)]
+        pattern = tree.TuplePattern(tuple(tree.NamePattern(name, span) for name in parts), span)
+        trace.statements.append(tree.Let(pattern, None, self._expression, span))
+        return [Traced(trace, tree.Variable(name, span)) for name in parts]
+
+    def __iter__(self) -> Iterator[Traced]:
+        span = caller_span()
+        parts = self._parts(span) if self._trace.parent is None else None
+        if parts is None:
+            raise errors.not_traced(
+                self._trace.name,
+                "a traced value cannot be looped over in Python",
+                "use `fl.sequence_reduce`, or `fold` in a `.fed` file",
+                span,
+            )
+        return iter(parts)
 
     def __bool__(self) -> bool:
-        raise errors.wrong_call(
-            self._trace.name, "a traced value has no truth in Python: use `fl.language.where` instead of `if`"
+        raise errors.not_traced(
+            self._trace.name,
+            "a traced value has no truth in Python",
+            "use `fl.language.where` instead of `if`",
+            caller_span(),
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Traced:
-        span = caller_span()
-        return self._trace.let(tree.Call(self._expression, _arguments(self._trace, args, kwargs, span), span))
+        span, trace = caller_span(), active_trace("a traced value")
+        return let(trace, tree.Call(self._expression, _arguments(trace, args, kwargs, span), span))
 
     def __neg__(self) -> Traced:
-        span = caller_span()
-        return self._trace.let(tree.Unary("-", self._expression, span))
+        return self._let(lambda span: tree.Unary("-", self._expression, span))
 
     def __invert__(self) -> Traced:
-        span = caller_span()
-        return self._trace.let(tree.Unary("not", self._expression, span))
+        return self._let(lambda span: tree.Unary("not", self._expression, span))
 
     def _binary(self, operator: str, left: Any, right: Any) -> Traced:
-        span = caller_span()
-        a, b = (expression_of(self._trace, value, span) for value in (left, right))
-        return self._trace.let(tree.Binary(operator, a, b, span, span))
+        span, trace = caller_span(), active_trace("a traced value")
+        a, b = (expression_of(trace, value, span) for value in (left, right))
+        return let(trace, tree.Binary(operator, a, b, span, span))
+
+    def __repr__(self) -> str:
+        return f"<a value of {self._trace.name}>"
+
+
+def _part(parts: list[Traced], index: int, name: str, span: Span) -> Traced:
+    if not -len(parts) <= index < len(parts):
+        raise errors.wrong_call(name, f"there is no part {index} of {len(parts)}", span)
+    return parts[index]
 
 
 def _operators() -> None:
@@ -151,23 +138,17 @@ def _operators() -> None:
 _operators()
 
 
-def trace_of(values: tuple[Any, ...]) -> Trace | None:
-    """The trace that some value belongs to, looked for inside tuples and mappings too."""
-    for value in values:
-        if isinstance(value, Traced):
-            return value._trace
-        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else ()
-        found = trace_of(tuple(inner))
-        if found is not None:
-            return found
-    return None
+def let(trace: Trace, value: tree.Expression) -> Traced:
+    """A value of the program, with a name of its own."""
+    return Traced(trace, trace.let(value))
 
 
 def call(trace: Trace, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Traced:
     """A call of a name of the language."""
     span = caller_span()
+    trace.root.is_placed |= name.startswith("federated_")
     function = tree.Variable(tree.Name(name, span), span)
-    return trace.let(tree.Call(function, _arguments(trace, args, kwargs, span), span))
+    return let(trace, tree.Call(function, _arguments(trace, args, kwargs, span), span))
 
 
 def _arguments(trace: Trace, args: tuple[Any, ...], kwargs: Mapping[str, Any], span: Span) -> tuple[tree.Argument, ...]:
@@ -186,54 +167,153 @@ def _index(trace: Trace, item: Any, span: Span) -> tree.Expression | tree.Slice:
 
 
 def expression_of(trace: Trace, value: Any, span: Span) -> tree.Expression:
-    """A Python value inside a trace as an expression: traced values, numbers, text, tuples, mappings and lists."""
+    """A Python value inside a trace as an expression.
+
+    Traced values, numbers, text, arrays, tuples, mappings, lists, computations and functions.
+    """
     match value:
         case Traced():
-            inner = value._expression
-            return tree.Variable(inner.name, span) if isinstance(inner, tree.Variable) else inner
+            return _variable(trace, value, span)
         case Declared():
-            trace.uses[value.declared_name] = value
+            trace.use(value)
             return tree.Variable(tree.Name(value.declared_name, span), span)
-        case bool():
-            return tree.BoolLiteral(value, span)
-        case int():
-            literal: tree.Expression = tree.IntegerLiteral(abs(value), str(abs(value)), span)
+        case bool() | np.bool_():
+            return tree.BoolLiteral(bool(value), span)
+        case int() | np.integer():
+            literal: tree.Expression = tree.IntegerLiteral(abs(int(value)), str(abs(int(value))), span)
             return tree.Unary("-", literal, span) if value < 0 else literal
-        case float():
-            literal = tree.FloatLiteral(abs(value), repr(abs(value)), span)
+        case float() | np.floating():
+            literal = tree.FloatLiteral(abs(float(value)), repr(abs(float(value))), span)
             return tree.Unary("-", literal, span) if value < 0 else literal
-        case str():
-            return tree.StringLiteral(value, f'"{value}"', span)
+        case str() | bytes():
+            text = value.decode() if isinstance(value, bytes) else value
+            return tree.StringLiteral(text, f'"{text}"', span)
         case Mapping():
-            fields = [(tree.Name(str(name), span), expression_of(trace, item, span)) for name, item in value.items()]
+            items = _in_order(value)
+            fields = [(tree.Name(name, span), expression_of(trace, item, span)) for name, item in items]
             return tree.RecordExpression(tuple(tree.RecordField(n, item, False, span) for n, item in fields), span)
-        case tuple():
+        case tuple() if not hasattr(value, "_asdict"):
             return tree.TupleExpression(tuple(expression_of(trace, item, span) for item in value), span)
         case list():
             return tree.ListExpression(tuple(expression_of(trace, item, span) for item in value), span)
+    return _other_expression(trace, value, span)
+
+
+def _in_order(value: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    """A plain dictionary by names, as TensorFlow Federated ordered it in 2019; other mappings keep their order."""
+    items = [(str(name), item) for name, item in value.items()]
+    return sorted(items, key=lambda item: item[0]) if type(value) is dict else items
+
+
+def _other_expression(trace: Trace, value: Any, span: Span) -> tree.Expression:
     if hasattr(value, "_asdict"):
         return expression_of(trace, value._asdict(), span)
-    raise errors.wrong_call(trace.name, f"a {type(value).__name__} cannot be part of a traced program")
+    if hasattr(value, "traced_function"):  # one without types
+        return function_expression(trace, value.traced_function, span)
+    if isinstance(value, np.ndarray) or hasattr(value, "numpy"):
+        return _array(trace, np.asarray(value.numpy() if hasattr(value, "numpy") else value), span)
+    if inspect.isroutine(value) or hasattr(value, "python_function"):
+        return function_expression(trace, value, span)
+    note = "it gives nothing" if value is None else f"a {type(value).__name__} cannot be part of a traced program"
+    raise errors.not_traced(trace.root.name, note, "return a value" if value is None else "", span)
 
 
-def declare(kind: str, function: Callable[..., Any], types: tuple[str, ...], name: str) -> Declared:
-    """Traces a Python function to a `fed` or `fn` declaration."""
+def _variable(trace: Trace, value: Traced, span: Span) -> tree.Expression:
+    if value._trace.root is not trace.root:
+        raise errors.not_traced(
+            trace.root.name, f"it uses a value of `{value._trace.root.name}`", "pass it as an argument", span
+        )
+    inner = value._expression
+    return tree.Variable(inner.name, span) if isinstance(inner, tree.Variable) else inner
+
+
+def _array(trace: Trace, array: np.ndarray[Any, Any], span: Span) -> tree.Expression:
+    if array.size > LARGEST:
+        note = f"an array of {array.size} elements would be written into the program as numbers"
+        raise errors.not_traced(trace.root.name, note, "pass it as an argument", span)
+    return expression_of(trace, array.tolist(), span)
+
+
+def block_of(trace: Trace, function: Callable[..., Any], names: list[tree.Name], span: Span) -> tree.Block:
+    """The body of a Python function whose parameters are these names."""
+    inner = Trace(trace.root.name, parent=trace)
+    with inner.open():
+        found = function(*(Traced(inner, tree.Variable(name, span)) for name in names))
+        return inner.block(expression_of(inner, found, span), span)
+
+
+def function_expression(trace: Trace, function: Callable[..., Any], span: Span) -> tree.Expression:
+    """A Python function as a function value. Its parameters' types are found from where it is used."""
+    place = span_of(function) or span
+    names = [trace.fresh_name(place) for _ in inspect.signature(function).parameters]
+    block = block_of(trace, function, names, place)
+    parameters = tuple(tree.Parameter(name, None, None, place) for name in names)
+    return tree.Lambda(parameters, None, block, not block.statements, place)
+
+
+def declare(
+    kind: str, function: Callable[..., Any], types: tuple[str, ...], name: str, allow: tuple[str, ...] = ()
+) -> Declared:
+    """Traces a Python function to a `fed` or `fn` declaration. `allow` is what its program allows.
+
+    Where nothing has a place, what would be `fed` is `fn`: its type has no place either.
+    """
     parameters = list(inspect.signature(function).parameters)
+    span = span_of(function) or caller_span()
     if len(parameters) != len(types):
         raise errors.wrong_call(
-            name, f"it has {len(parameters)} parameters ({', '.join(parameters)}), {len(types)} types were given"
+            name, f"it has {len(parameters)} parameters ({', '.join(parameters)}), {len(types)} types were given", span
         )
-    span = line_span(function.__code__.co_filename, function.__code__.co_firstlineno)
-    trace = Trace(name)
-    declared = [_parameter(word, text, span) for word, text in zip(parameters, types, strict=True)]
-    values = [Traced(trace, tree.Variable(tree.Name(word, span), span)) for word in parameters]
-    result = expression_of(trace, function(*values), span)
-    block = tree.Block(tuple(trace.statements), result, span)
+    declared = tuple(_parameters(parameters, types, span))
+    trace = Trace(name, kind, declared, allow=allow)
+    with trace.open():
+        found = function(*(Traced(trace, tree.Variable(tree.Name(word, span), span)) for word in parameters))
+        result = expression_of(trace, found, span)
+    is_placed = trace.is_placed or any(_has_place(each.type) for each in declared)
     declaration = tree.FunctionDeclaration(
-        kind, tree.Name(name, span), (), tuple(declared), None, block, inspect.getdoc(function) or "", span
+        kind if is_placed else "fn",
+        tree.Name(name, span),
+        (),
+        declared,
+        None,
+        trace.block(result, span),
+        inspect.getdoc(function) or "",
+        span,
     )
     return Declared(declaration, trace.uses, name)
 
 
-def _parameter(name: str, text: str, span: Span) -> tree.Parameter:
-    return tree.Parameter(tree.Name(name, span), parse_type(Source(f"<type of {name}>", text)), None, span)
+def _has_place(written: Any) -> bool:
+    match written:
+        case tree.PlacedType():
+            return True
+        case tree.RecordType(fields):
+            return any(_has_place(item) for _, item in fields)
+        case tree.TupleType(items):
+            return any(_has_place(item) for item in items)
+        case _:
+            return False
+
+
+def _parameters(names: list[str], types: tuple[str, ...], span: Span) -> Iterator[tree.Parameter]:
+    after = span.start
+    for name, text in zip(names, types, strict=True):
+        written, after = parse_type_at(text, name, span, after)
+        yield tree.Parameter(tree.Name(name, span), written, None, span)
+
+
+__all__ = [
+    "Declared",
+    "Trace",
+    "Traced",
+    "active_trace",
+    "block_of",
+    "call",
+    "caller_span",
+    "current_trace",
+    "declare",
+    "expression_of",
+    "function_expression",
+    "let",
+    "line_span",
+]

@@ -270,3 +270,19 @@ def _scalar(value: Any, type: TensorType) -> Any:
 def _decode_sequence(element: Type, leaves: Iterator[Any]) -> list[Any]:
     columns = [next(leaves) for _ in _leaf_types(element)]
     return [decode(element, iter(row)) for row in zip(*columns, strict=True)]
+
+
+def with_bytes(value: Any) -> Any:
+    """A result with its text as bytes, which is what TensorFlow calls a string."""
+    match value:
+        case str():
+            return value.encode()
+        case Record():
+            return Record({name: with_bytes(item) for name, item in value.items()})
+        case tuple():
+            return tuple(with_bytes(item) for item in value)
+        case list():
+            return [with_bytes(item) for item in value]
+        case np.ndarray() if value.dtype == object:
+            return np.array([with_bytes(item) for item in value.flat], object).reshape(value.shape)
+    return value

@@ -56,6 +56,10 @@ class DiagnosticError(Exception):
     def __str__(self) -> str:
         return "\n\n".join(render(each) for each in self.diagnostics)
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of a traceback: a user's mistake has a place of its own."""
+        return str(self).splitlines()
+
 
 def render(diagnostic: Diagnostic) -> str:
     """The diagnostic as plain text: a title, the source lines with the labels under them, notes and the hint.

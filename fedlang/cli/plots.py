@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedlang.cli.tables import Metrics, as_number, flat_metrics
+from fedlang.embed.tables import Metrics, as_number, flat_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

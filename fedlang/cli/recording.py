@@ -11,11 +11,11 @@ import click
 
 from fedlang.cli import errors
 from fedlang.cli.checkpoints import Checkpoint, program_hash, read_checkpoint, write_checkpoint
-from fedlang.cli.tables import RoundTable
 from fedlang.cli.training import Training
 from fedlang.cli.values import json_value
 from fedlang.cli.writing import write_whole
 from fedlang.embed.computations import Process
+from fedlang.embed.tables import RoundTable
 from fedlang.embed.values import decode, encode
 
 SCHEMA = "fedlang.training/1"

@@ -13,9 +13,9 @@ from typing import Any
 from fedlang.cli import errors
 from fedlang.cli.fitting import Fitting, fitting_of
 from fedlang.cli.sinks import Console
-from fedlang.cli.tables import flat_metrics
 from fedlang.data import ClientData
 from fedlang.embed.computations import Computation, Process
+from fedlang.embed.tables import flat_metrics
 from fedlang.run.executor import Executor
 from fedlang.run.random import key_of_seed, random_at, random_permutation
 from fedlang.types.types import PlacedType, RecordType, Type, print_type, unplaced

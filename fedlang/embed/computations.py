@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from fedlang.embed import errors
+from fedlang.embed.notebook import signatures_html
 from fedlang.embed.records import Record
 from fedlang.embed.values import decode, encode
 from fedlang.ir.program import Program
@@ -96,6 +97,9 @@ class Computation:
 
     def __repr__(self) -> str:
         return f"<{self.name}: {print_type(self.type_signature)}>"
+
+    def _repr_html_(self) -> str:
+        return signatures_html("", {self.name: self.type_signature})
 
     def with_settings(self, settings: Mapping[str, Any]) -> Computation:
         """The same program with other settings."""
@@ -282,6 +286,9 @@ class Step:
     def __repr__(self) -> str:
         return f"<{self.name}: {self.type_signature}>"
 
+    def _repr_html_(self) -> str:
+        return signatures_html("", {self.name: self.type_signature})
+
 
 class Process:
     """A process: `initialize(seed)`, `next(state, data)`, its other methods, and its settings."""
@@ -357,3 +364,8 @@ class Process:
     def __repr__(self) -> str:
         lines = [f"  {name}: {print_type(method.type_signature)}" for name, method in self._methods.items()]
         return "\n".join([f"process {self.name}", *lines])
+
+    def _repr_html_(self) -> str:
+        return signatures_html(
+            f"process {self.name}", {name: method.type_signature for name, method in self._methods.items()}
+        )

@@ -13,6 +13,7 @@ from typing import Any
 
 from fedlang.embed import errors
 from fedlang.embed.computations import Computation, Process, Step, merge_client_state
+from fedlang.embed.notebook import signatures_html
 from fedlang.embed.records import Round
 from fedlang.types.solve import Solver
 from fedlang.types.types import (
@@ -73,6 +74,10 @@ class IterativeProcess:
 
     def __repr__(self) -> str:
         return f"iterative process\n  initialize: {self.initialize.type_signature}\n  next: {self.next.type_signature}"
+
+    def _repr_html_(self) -> str:
+        signatures = {"initialize": self.initialize.type_signature, "next": self.next.type_signature}
+        return signatures_html("iterative process", signatures)
 
 
 def _computations(first: Computation | Process, following: Computation | None) -> tuple[Computation, Computation]:

@@ -9,6 +9,7 @@ from typing import Any
 from fedlang.check.typed import Checked
 from fedlang.embed import errors
 from fedlang.embed.computations import Computation, Process
+from fedlang.embed.notebook import signatures_html
 from fedlang.embed.values import decode
 from fedlang.lower.entry import lower_default, method_names
 from fedlang.modules import Modules
@@ -84,6 +85,14 @@ class Package:
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.names]
+
+    def _repr_html_(self) -> str:
+        made = {name: self.entry(name) for name in self.names}
+        shown = {
+            name: "process: " + ", ".join(entry.methods) if isinstance(entry, Process) else entry.type_signature
+            for name, entry in made.items()
+        }
+        return signatures_html(self.path, shown)
 
     def __repr__(self) -> str:
         return f"<{self.path}: {', '.join(self.names)}>"

@@ -1,13 +1,16 @@
-"""Places in Python code: where a traced program is written, so that mistakes show the user's own line.
+"""Places in Python code: where a traced program is written, so that mistakes show the user's own expression.
 
-Lines come from `linecache`, which also knows the cells of a notebook.
+Python knows for each instruction the expression it belongs to (PEP 657); its parts are found by parsing it. Lines come
+from `linecache`, which also knows the cells of a notebook.
 """
 
 from __future__ import annotations
 
+import ast
 import linecache
 import sys
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from fedlang.source import Source, Span
@@ -18,11 +21,63 @@ _sources: dict[str, Source] = {}
 
 
 def caller_span() -> Span:
-    """The line of the nearest Python frame that is not this package's."""
+    """The expression that is being evaluated in the nearest Python frame that is not this package's."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("fedlang."):
         frame = frame.f_back
-    return line_span(frame.f_code.co_filename, frame.f_lineno)
+    code = frame.f_code
+    place = next(islice(code.co_positions(), frame.f_lasti // 2, None), (None, None, None, None))
+    line, end_line, column, end_column = place
+    if line is None or end_line is None or column is None or end_column is None:
+        return line_span(code.co_filename, frame.f_lineno)
+    source = _source_of(code.co_filename, end_line)
+    start, end = _offset(source.text, line, column), _offset(source.text, end_line, end_column)
+    return Span(source, start, end) if start < end else line_span(code.co_filename, frame.f_lineno)
+
+
+def operand_spans(span: Span) -> tuple[Span, Span]:
+    """The two sides of an operator in Python; the whole for both where the text is something else."""
+    match _expression_at(span):
+        case ast.BinOp(left, _, right) | ast.Compare(left, _, [right]) | ast.BoolOp(_, [left, right]):
+            return _inside(span, left), _inside(span, right)
+        case _:
+            return span, span
+
+
+def argument_spans(span: Span) -> tuple[list[Span], dict[str, Span]]:
+    """The arguments of a call in Python, by position and by name, as far as they are written one by one."""
+    match _expression_at(span):
+        case ast.Call(_, args, keywords) if not any(isinstance(each, ast.Starred) for each in args):
+            return [_inside(span, each) for each in args], {
+                each.arg: _inside(span, each.value) for each in keywords if each.arg is not None
+            }
+        case _:
+            return [], {}
+
+
+def _expression_at(span: Span) -> ast.expr | None:
+    try:
+        return ast.parse(f"({span.text})", mode="eval").body
+    except SyntaxError:
+        return None
+
+
+def _inside(span: Span, part: ast.expr) -> Span:
+    """The span of a part of the expression of `span`, which was parsed in parentheses."""
+    assert part.end_lineno is not None and part.end_col_offset is not None
+    text = f"({span.text})"
+    start, end = _offset(text, part.lineno, part.col_offset), _offset(text, part.end_lineno, part.end_col_offset)
+    return Span(span.source, span.start + start - 1, span.start + end - 1)
+
+
+def _offset(text: str, line: int, column: int) -> int:
+    """Where a line and a column are; Python counts columns in bytes of UTF-8."""
+    start = 0
+    for _ in range(line - 1):
+        start = text.find("\n", start) + 1
+    stop = text.find("\n", start)
+    row = text[start : stop if stop >= 0 else len(text)]
+    return start + len(row.encode()[:column].decode(errors="replace"))
 
 
 def span_of(function: Callable[..., Any]) -> Span | None:
@@ -34,17 +89,23 @@ def span_of(function: Callable[..., Any]) -> Span | None:
 
 def line_span(path: str, line: int) -> Span:
     """A line of a Python file (or of a notebook cell) as a span."""
-    text = "".join(linecache.getlines(path)) or "\n" * line
-    source = _sources.get(path)
-    if source is None or source.text != text:
-        source = _sources[path] = Source(path, text)
-    start = 0
+    source = _source_of(path, line)
+    text, start = source.text, 0
     for _ in range(line - 1):
         start = text.find("\n", start) + 1
     stop = text.find("\n", start)
     stop = len(text) if stop < 0 else stop
     indent = len(text[start:stop]) - len(text[start:stop].lstrip())
     return Span(source, start + indent, max(stop, start + indent))
+
+
+def _source_of(path: str, line: int) -> Source:
+    """A Python file or cell; blank lines stand for one that cannot be read."""
+    text = "".join(linecache.getlines(path)) or "\n" * line
+    source = _sources.get(path)
+    if source is None or source.text != text:
+        source = _sources[path] = Source(path, text)
+    return source
 
 
 def parse_type_at(text: str, name: str, near: Span, after: int) -> tuple[tree.TypeTree, int]:

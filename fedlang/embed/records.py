@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fedlang.embed.notebook import value_html
 from fedlang.embed.tff import print_tff_value
 from fedlang.types.tff import NO_NAMES
 
@@ -81,6 +82,9 @@ class Record(Mapping[str, Any]):
     def __format__(self, spec: str) -> str:
         return self.to_tff() if spec == "tff" else format(str(self), spec)
 
+    def _repr_html_(self) -> str:
+        return value_html(self)
+
     def __repr__(self) -> str:
         return "{" + ", ".join(f"{name}: {_shown(value)}" for name, value in self._fields.items()) + "}"
 
@@ -112,6 +116,9 @@ class Round(tuple[Any, ...]):
 
     def __format__(self, spec: str) -> str:
         return self.to_tff() if spec == "tff" else format(str(self), spec)
+
+    def _repr_html_(self) -> str:
+        return value_html(self._asdict())
 
     def __repr__(self) -> str:
         return f"({', '.join(f'{name}={part!r}' for name, part in zip(self.names, self, strict=True))})"

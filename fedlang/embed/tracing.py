@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from fedlang.embed import errors
-from fedlang.embed.places import caller_span, line_span, parse_type_at, span_of
+from fedlang.embed.places import (
+    argument_spans,
+    caller_span,
+    line_span,
+    operand_spans,
+    parse_type_at,
+    span_of,
+)
 from fedlang.embed.signatures import part_names, type_of
 from fedlang.embed.traces import Declared, Trace, active_trace, current_trace
 from fedlang.source import Span
@@ -109,7 +116,8 @@ class Traced:
 
     def _binary(self, operator: str, left: Any, right: Any) -> Traced:
         span, trace = caller_span(), active_trace("a traced value")
-        a, b = (expression_of(trace, value, span) for value in (left, right))
+        places = operand_spans(span)
+        a, b = (expression_of(trace, value, place) for value, place in zip((left, right), places, strict=True))
         return let(trace, tree.Binary(operator, a, b, span, span))
 
     def __repr__(self) -> str:
@@ -152,10 +160,16 @@ def call(trace: Trace, name: str, args: tuple[Any, ...], kwargs: Mapping[str, An
 
 
 def _arguments(trace: Trace, args: tuple[Any, ...], kwargs: Mapping[str, Any], span: Span) -> tuple[tree.Argument, ...]:
-    plain = [tree.Argument(None, expression_of(trace, value, span), span) for value in args]
-    named = [
-        tree.Argument(tree.Name(word, span), expression_of(trace, value, span), span) for word, value in kwargs.items()
+    written, by_name = argument_spans(span)
+    places = written if len(written) == len(args) else [span] * len(args)
+    plain = [
+        tree.Argument(None, expression_of(trace, value, place), place)
+        for value, place in zip(args, places, strict=True)
     ]
+    named = []
+    for word, value in kwargs.items():
+        place = by_name.get(word, span)
+        named.append(tree.Argument(tree.Name(word, place), expression_of(trace, value, place), place))
     return (*plain, *named)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from fedlang.cli.tables import RoundTable, as_number, flat_metrics, ordered, shown
+from fedlang.embed.tables import RoundTable, as_number, flat_metrics, ordered, shown
 
 
 def table_of(shown_rounds: list[dict[str, object]], *, terminal: bool = False, **options: int) -> str:

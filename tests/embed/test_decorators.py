@@ -79,7 +79,9 @@ def test_mixed_places_are_told_where_they_are_written() -> None:
     assert found.code == "FED0401"
     assert found.span is not None
     assert found.span.source.path == __file__
-    assert found.span.text == "return fl.federated_sum(x - limit)"
+    assert found.span.text == "limit"
+    assert [label.span.text for label in found.labels] == ["limit", "x"]
+    assert "`federated_broadcast(limit)`" in found.hint
 
 
 def test_python_control_flow_is_refused() -> None:

@@ -152,7 +152,7 @@ def test_collecting_is_said_where_the_program_is_made() -> None:
     (found,) = caught.value.diagnostics
     assert found.code == "FED0814"
     assert found.span is not None
-    assert found.span.text == "run(lambda x: fl.federated_collect(x), INTS)"
+    assert found.span.text == "fl.federated_collect(x)"
 
 
 def test_parts_of_tuples() -> None:
@@ -245,7 +245,7 @@ def test_a_field_that_is_not_there() -> None:
             return fl.federated_sum(metrics.los)
 
     found = mistake(make)
-    assert found.span.text == "return fl.federated_sum(metrics.los)"
+    assert found.span.text == "metrics.los"
     assert "loss" in found.hint + found.labels[0].text
 
 

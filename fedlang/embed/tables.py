@@ -1,8 +1,9 @@
-"""The table of rounds that `fed train` shows: one line a round, as it ends.
+"""The table of rounds that `fed train` shows, and `fl.utils.RoundTable` elsewhere: one line a round, as it ends.
 
 What comes in is one mapping of names to numbers for each round, whatever the program calls its metrics; nested records
 are shown by their path. On a terminal the table has colours and a line that counts the rounds; anywhere else it is
-plain text, with nothing that moves, so that it can be piped and read again. rich honours `NO_COLOR` and `FORCE_COLOR`.
+plain text, with nothing that moves, so that it can be piped and read again. In a notebook it is one table that grows,
+under a bar. rich honours `NO_COLOR` and `FORCE_COLOR`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from fedlang.embed.notebook import Live, rounds_html
+
 Metrics = Mapping[str, object]
 
 NARROWEST = 9
@@ -27,7 +30,9 @@ class RoundTable:
     """A context in which `add` shows a round.
 
         with RoundTable(rounds=30) as table:
-            table.add({"loss": 2.3, "examples": 972})
+            for number in range(30):
+                state, metrics = process.next(state, data)
+                table.add(metrics)
 
     The columns are those of the first round; a metric that first comes later is not shown, one that is missing is a
     dash. The column `seconds` is the time since the last round, unless the metrics have one of that name.
@@ -36,10 +41,14 @@ class RoundTable:
     def __init__(self, rounds: int | None = None, *, start: int = 1, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False)
         self._round = start
+        self._rounds = rounds
         self._last = start + rounds - 1 if rounds is not None else None
         self._columns: tuple[str, ...] = ()
+        self._rows: list[dict[str, str]] = []
         self._since = time.perf_counter()
-        self._progress = self._bar() if self._console.is_terminal else None
+        self._in_notebook = self._console.is_jupyter
+        self._live: Live | None = None
+        self._progress = self._bar() if self._console.is_terminal and not self._in_notebook else None
         self._task = TaskID(0)
 
     def __enter__(self) -> Self:
@@ -60,14 +69,31 @@ class RoundTable:
         now = time.perf_counter()
         row = {"round": self._round, **flat_metrics(metrics)}
         row.setdefault("seconds", now - self._since)
-        if not self._columns:
-            self._columns = ordered(row)
-            self._console.print(self._line({name: name for name in self._columns}, "bold"), soft_wrap=True)
-        self._console.print(self._line({name: shown(row.get(name)) for name in self._columns}), soft_wrap=True)
+        is_first = not self._columns
+        self._columns = self._columns or ordered(row)
+        self._rows.append({name: shown(row.get(name)) for name in self._columns})
+        if self._in_notebook:
+            self._show_in_notebook()
+        else:
+            self._print(is_first=is_first)
         if self._progress is not None:
             self._progress.update(self._task, completed=self._round)
         self._round += 1
         self._since = now
+
+    def _print(self, *, is_first: bool) -> None:
+        if is_first:
+            self._console.print(self._line({name: name for name in self._columns}, "bold"), soft_wrap=True)
+        self._console.print(self._line(self._rows[-1]), soft_wrap=True)
+
+    def _show_in_notebook(self) -> None:
+        if self._live is None:
+            self._live = Live(self)
+        else:
+            self._live.update()
+
+    def _repr_html_(self) -> str:
+        return rounds_html(self._columns, self._rows, len(self._rows), self._rounds)
 
     def _line(self, cells: Mapping[str, str], style: str = "") -> Text:
         words = [cells[name].rjust(max(NARROWEST, len(name))) for name in self._columns]

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from fedlang import utils as utils
     from fedlang.diagnostics import DiagnosticError
     from fedlang.embed.computations import Computation, Process
-    from fedlang.embed.constructors import FederatedType, FunctionType, SequenceType, StructType, TensorType, to_type
+    from fedlang.embed.constructors import (
+        FederatedType,
+        FunctionType,
+        NamedTupleType,
+        SequenceType,
+        StructType,
+        TensorType,
+        to_type,
+    )
     from fedlang.embed.decorators import federated_computation, language, local_computation, tf_computation
     from fedlang.embed.intrinsics import (
         federated_apply,
@@ -32,6 +40,8 @@ if TYPE_CHECKING:
         federated_map,
         federated_mean,
         federated_reduce,
+        federated_secure_sum,
+        federated_secure_sum_bitwidth,
         federated_value,
         federated_zip,
         sequence_map,
@@ -64,13 +74,14 @@ _HOMES = {
     "CLIENTS": "fedlang.types.types",
     "SERVER": "fedlang.types.types",
     **dict.fromkeys(
-        ("FederatedType", "FunctionType", "SequenceType", "StructType", "TensorType", "to_type"),
+        ("FederatedType", "FunctionType", "NamedTupleType", "SequenceType", "StructType", "TensorType", "to_type"),
         "fedlang.embed.constructors",
     ),
     **dict.fromkeys(
         (
             "federated_apply", "federated_collect", "federated_eval", "federated_map", "federated_mean",
-            "federated_reduce", "federated_value", "federated_zip",
+            "federated_reduce", "federated_secure_sum", "federated_secure_sum_bitwidth", "federated_value",
+            "federated_zip",
             "sequence_map", "sequence_reduce", "sequence_sum", "to_value",
         ),
         "fedlang.embed.intrinsics",
@@ -86,6 +97,7 @@ __all__ = [
     "DiagnosticError",
     "FederatedType",
     "FunctionType",
+    "NamedTupleType",
     "Package",
     "Policy",
     "Process",
@@ -102,6 +114,8 @@ __all__ = [
     "federated_map",
     "federated_mean",
     "federated_reduce",
+    "federated_secure_sum",
+    "federated_secure_sum_bitwidth",
     "federated_value",
     "federated_zip",
     "language",

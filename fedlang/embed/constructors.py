@@ -152,6 +152,10 @@ def StructType(elements: Any) -> Type:
     return to_type(list(elements) if not isinstance(elements, Mapping) else elements)
 
 
+NamedTupleType = StructType
+"""What TensorFlow Federated called it in 2019."""
+
+
 def FunctionType(parameter: Any, result: Any) -> Type:
     """`(A, B) -> C`. `parameter` is None for none, and a tuple for several."""
     taken: tuple[Type, ...] = () if parameter is None else (to_type(parameter),)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
+from fedlang.diagnostics import DiagnosticError, Label
 from fedlang.embed import errors
 from fedlang.embed.computations import ClientState, Computation
 from fedlang.embed.constructors import to_type, type_of_value
@@ -57,7 +58,11 @@ class PythonComputation(Declared, Computation):
         if trace is not None:
             trace.use(self)
             return call(trace, self.declared_name, args, kwargs)
-        return Computation.__call__(self, *args, **kwargs)
+        try:
+            return Computation.__call__(self, *args, **kwargs)
+        except DiagnosticError as wrong:
+            place = (Label(caller_span()),)
+            raise DiagnosticError(*(d if d.labels else d.replace(labels=place) for d in wrong.diagnostics)) from None
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None, **how: Any) -> Any:
         """A call; text comes back as bytes, as from TensorFlow, and what all clients share as one value."""
@@ -206,25 +211,37 @@ def tf_computation(*types: Any) -> Any:
     return _decorator("extern", types, ())
 
 
+class Operation:
+    """A function of the language, to be called inside a traced program.
+
+    `fl.language.cast[np.float32](x)` gives it a dtype where its arguments do not tell.
+    """
+
+    def __init__(self, name: str, dtypes: tuple[str, ...] = ()) -> None:
+        self.__name__ = name
+        self._dtypes = dtypes
+
+    def __getitem__(self, dtypes: Any) -> Operation:
+        given = dtypes if isinstance(dtypes, tuple) else (dtypes,)
+        return Operation(self.__name__, tuple(print_type(to_type(each)) for each in given))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Traced:
+        return call(active_trace(self.__name__), self.__name__, args, kwargs, self._dtypes)
+
+    def __repr__(self) -> str:
+        return f"<operation {self.__name__}>"
+
+
 class _Language:
     """The functions of the language's prelude, for traced programs: `fl.language.reduce_sum(x, axis=0)`."""
 
-    def __getattr__(self, name: str) -> Callable[..., Traced]:
+    def __getattr__(self, name: str) -> Operation:
         if name.startswith("__"):
             raise AttributeError(name)
-        return operation(name)
+        return Operation(name)
 
 
-def operation(name: str) -> Callable[..., Traced]:
-    """A function of the language, to be called inside a traced program."""
-
-    def write(*args: Any, **kwargs: Any) -> Traced:
-        return call(active_trace(name), name, args, kwargs)
-
-    write.__name__ = name
-    return write
-
-
+operation = Operation
 language = _Language()
 
 __all__ = [

@@ -18,6 +18,9 @@ from fedlang.source import Span
 from fedlang.syntax import tree
 from fedlang.types.types import CLIENTS, FLOAT32, SERVER, unplaced
 
+WIDEST = 31
+"""Bits of a value in a secure sum, whose bounds are int32."""
+
 
 def to_value(value: Any) -> Traced:
     """A Python value as a value of the program: a number, text, an array, a tuple or mapping of such, a function."""
@@ -97,6 +100,20 @@ def federated_reduce(value: Any, zero: Any, op: Callable[..., Any]) -> Traced:
     """
     trace = active_trace("federated_reduce")
     return call(trace, "federated_aggregate", (value, zero, op, op, lambda total: total), {})
+
+
+def federated_secure_sum(value: Any, *bounds: Any, **more: Any) -> Traced:
+    """The sum of whole numbers under secure aggregation: from 0 to one bound, or from `low` to `high`."""
+    limits = (0, *bounds) if len(bounds) == 1 and not more else bounds
+    return call(active_trace("federated_secure_sum"), "federated_secure_sum", (value, *limits), more)
+
+
+def federated_secure_sum_bitwidth(value: Any, bitwidth: int) -> Traced:
+    """The sum under secure aggregation of whole numbers that have this many bits, at most 31."""
+    if not 1 <= bitwidth <= WIDEST:
+        note = f"the bit width is {bitwidth}, not 1 to {WIDEST}"
+        raise errors.wrong_call("federated_secure_sum_bitwidth", note, caller_span())
+    return federated_secure_sum(value, 2**bitwidth - 1)
 
 
 def federated_collect(value: Any) -> Traced:

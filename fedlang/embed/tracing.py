@@ -151,11 +151,15 @@ def let(trace: Trace, value: tree.Expression) -> Traced:
     return Traced(trace, trace.let(value))
 
 
-def call(trace: Trace, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Traced:
-    """A call of a name of the language."""
+def call(
+    trace: Trace, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], dtypes: tuple[str, ...] = ()
+) -> Traced:
+    """A call of a name of the language. `dtypes` are its type arguments."""
     span = caller_span()
     trace.root.is_placed |= name.startswith("federated_")
-    function = tree.Variable(tree.Name(name, span), span)
+    function: tree.Expression = tree.Variable(tree.Name(name, span), span)
+    if dtypes:
+        function = tree.Index(function, tuple(tree.Variable(tree.Name(each, span), span) for each in dtypes), span)
     return let(trace, tree.Call(function, _arguments(trace, args, kwargs, span), span))
 
 

@@ -40,6 +40,12 @@ class Printed(Frozen):
 
         return print_tff(self if zipped else unzipped(self), names or {})  # type: ignore[arg-type]
 
+    def is_assignable_from(self, source: Type) -> bool:
+        """Whether a value of type `source` may stand where one of this type is wanted."""
+        from fedlang.types.solve import Solver  # it imports this module
+
+        return Solver().assign(source, self) is None  # type: ignore[arg-type]
+
     def _repr_html_(self) -> str:
         from html import escape  # only notebooks ask
 

@@ -119,6 +119,23 @@ def test_sums_means_and_extremes() -> None:
     assert run(lambda x: fl.federated_mean(x), FLOATS)([1, 2]) == 1.5
 
 
+def test_secure_sums() -> None:
+    assert run(lambda x: fl.federated_secure_sum(x, 10), INTS)([3, 4]) == 7
+    assert run(lambda x: fl.federated_secure_sum(x, -3, 3), INTS)([-3, 2]) == -1
+    assert run(lambda x: fl.federated_secure_sum(x, low=-3, high=3), INTS)([3, 2]) == 5
+    three_bits = run(lambda x: fl.federated_secure_sum_bitwidth(x, 3), INTS)
+    assert three_bits([7, 7]) == 14
+    with pytest.raises(fl.DiagnosticError, match="client 1 sends a value outside 0 to 7"):
+        three_bits([7, 8])
+    with pytest.raises(fl.DiagnosticError, match="the bit width is 62, not 1 to 31"):
+        run(lambda x: fl.federated_secure_sum_bitwidth(x, 62), INTS)
+
+
+def test_a_dtype_where_arguments_tell_none() -> None:
+    assert run(lambda x: fl.federated_mean(fl.language.cast[np.float32](x)), INTS)([1, 2]) == 1.5
+    assert repr(fl.language.cast) == "<operation cast>"
+
+
 def test_values_at_a_place() -> None:
     at_clients = run(lambda: fl.federated_value(10, fl.CLIENTS))
     assert at_clients.type_signature.to_tff() == "( -> int32@CLIENTS)"
@@ -258,6 +275,8 @@ def test_a_field_that_is_not_there() -> None:
         (lambda: run(lambda x: fl.federated_map(3, x), INTS), "FED0804", "its first argument is a int"),
         (lambda: run(lambda x: fl.federated_map(add, (x, x, x)), FLOATS), "FED0804", "takes 2 arguments"),
         (lambda: fl.federated_sum([1]), "FED0804", "inside a traced program"),
+        (lambda: averaged.typed(METRICS)(3), "FED0801", "it is int 3, not <{num_examples"),
+        (lambda: add(1.0), "FED0804", "`b` not given"),
         (lambda: fl.federated_computation(3.5)(4), "FED0804", "a int is no function"),
     ],
 )

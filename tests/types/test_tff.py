@@ -105,3 +105,11 @@ def test_a_function_takes_one_thing() -> None:
     assert str(two.parameter) == "(int32@SERVER, int32@SERVER)"
     assert two.parameter is not None
     assert unplaced(two.parameter) == two.parameter
+
+
+def test_what_may_stand_for_what() -> None:
+    each, same = type_of("<float32>@CLIENTS"), type_of("float32@CLIENTS")
+    assert each.is_assignable_from(same)
+    assert not same.is_assignable_from(each)
+    assert type_of("<float32[?]>@CLIENTS").is_assignable_from(type_of("<float32[3]>@CLIENTS"))
+    assert not each.is_assignable_from(type_of("<float64>@CLIENTS"))

@@ -19,6 +19,7 @@ if os.path.isdir(os.path.join(_beside, "grammar")):
     __path__.append(_beside)
 
 if TYPE_CHECKING:
+    from fedlang import framework as framework
     from fedlang import learning as learning
     from fedlang import utils as utils
     from fedlang.diagnostics import DiagnosticError
@@ -88,7 +89,7 @@ _HOMES = {
     ),
 }  # fmt: skip
 
-_MODULES = ("learning", "utils")
+_MODULES = ("framework", "learning", "utils")
 
 __all__ = [
     "CLIENTS",

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("fedlang.run",),
     ("fedlang.executors",),
     ("fedlang.data",),
-    ("fedlang.embed", "fedlang.learning", "fedlang.utils"),
+    ("fedlang.embed", "fedlang.learning", "fedlang.utils", "fedlang.framework"),
     ("fedlang.testing",),
     ("fedlang", "fedlang.cli"),
 )

@@ -13,7 +13,7 @@ from typing import Any
 
 from fedlang.embed import errors
 from fedlang.embed.notebook import signatures_html
-from fedlang.embed.records import Record
+from fedlang.embed.records import Record, is_equal
 from fedlang.embed.values import decode, encode
 from fedlang.ir.program import Program
 from fedlang.lower.entry import Lowered
@@ -63,6 +63,15 @@ class ClientState:
 
     def __len__(self) -> int:
         return len(self.known)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, list | tuple):
+            return is_equal(tuple(self), tuple(other))
+        return isinstance(other, ClientState) and is_equal(
+            (dict(self.known), self.first), (dict(other.known), other.first)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<{print_type(self.type)}>@CLIENTS of {len(self.known)} clients"

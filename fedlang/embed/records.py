@@ -50,7 +50,9 @@ class Record(Mapping[str, Any]):
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, Mapping) and self.keys() == other.keys() and all(_equal(self[k], other[k]) for k in self)
+            isinstance(other, Mapping)
+            and self.keys() == other.keys()
+            and all(is_equal(self[k], other[k]) for k in self)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -124,9 +126,12 @@ class Round(tuple[Any, ...]):
         return f"({', '.join(f'{name}={part!r}' for name, part in zip(self.names, self, strict=True))})"
 
 
-def _equal(a: object, b: object) -> bool:
-    if isinstance(a, tuple) and isinstance(b, tuple):
-        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+def is_equal(a: object, b: object) -> bool:
+    """Whether two values are equal, arrays in them element by element."""
+    if isinstance(a, tuple | list) and isinstance(b, tuple | list):
+        return type(a) is type(b) and len(a) == len(b) and all(is_equal(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(is_equal(a[name], b[name]) for name in a)
     if isinstance(a, np.ndarray | np.generic) or isinstance(b, np.ndarray | np.generic):
         return bool(np.array_equal(np.asarray(a), np.asarray(b)))
     return bool(a == b)

@@ -25,6 +25,7 @@ from fedlang.embed.places import (
 )
 from fedlang.embed.signatures import part_names, type_of
 from fedlang.embed.traces import Declared, Trace, active_trace, current_trace
+from fedlang.embed.ufuncs import OPERATIONS
 from fedlang.source import Span
 from fedlang.syntax import tree
 from fedlang.types.types import Type
@@ -119,6 +120,21 @@ class Traced:
         places = operand_spans(span)
         a, b = (expression_of(trace, value, place) for value, place in zip((left, right), places, strict=True))
         return let(trace, tree.Binary(operator, a, b, span, span))
+
+    def __pow__(self, exponent: Any) -> Traced:
+        return call(active_trace("pow"), "pow", (self, exponent), {})
+
+    def __abs__(self) -> Traced:
+        return call(active_trace("abs"), "abs", (self,), {})
+
+    def __array_ufunc__(self, function: Any, method: str, *values: Any, **more: Any) -> Traced:
+        """A function of NumPy: the operation of the language that it is, so that arrays and traced values meet."""
+        name = OPERATIONS.get(function.__name__)
+        if name is None or method != "__call__" or more:
+            hint = "use the operations of the language: `fl.language.…`"
+            note = f"`np.{function.__name__}` is none of the language, or has options"
+            raise errors.not_traced(self._trace.root.name, note, hint, caller_span())
+        return call(active_trace(name), name, values, {})
 
     def __repr__(self) -> str:
         return f"<a value of {self._trace.name}>"
@@ -227,6 +243,9 @@ def _other_expression(trace: Trace, value: Any, span: Span) -> tree.Expression:
     if hasattr(value, "_asdict"):
         return expression_of(trace, value._asdict(), span)
     if hasattr(value, "traced_function"):  # one without types
+        if value.kind == "extern":
+            note = f"`{value.name}` has no types, and those of its arguments are not known here"
+            raise errors.not_traced(trace.root.name, note, "give them: `@fl.tf_computation(…)`", span)
         return function_expression(trace, value.traced_function, span)
     if isinstance(value, np.ndarray) or hasattr(value, "numpy"):
         return _array(trace, np.asarray(value.numpy() if hasattr(value, "numpy") else value), span)
@@ -269,6 +288,12 @@ def function_expression(trace: Trace, function: Callable[..., Any], span: Span) 
     return tree.Lambda(parameters, None, block, not block.statements, place)
 
 
+def needed_parameters(function: Callable[..., Any], count: int) -> list[str]:
+    """The parameters that get a type: those behind the types that are given, which have defaults, keep these."""
+    found = list(inspect.signature(function).parameters.values())
+    return [each.name for k, each in enumerate(found) if k < count or each.default is each.empty]
+
+
 def declare(
     kind: str, function: Callable[..., Any], types: tuple[str, ...], name: str, allow: tuple[str, ...] = ()
 ) -> Declared:
@@ -276,7 +301,7 @@ def declare(
 
     Where nothing has a place, what would be `fed` is `fn`: its type has no place either.
     """
-    parameters = list(inspect.signature(function).parameters)
+    parameters = needed_parameters(function, len(types))
     span = span_of(function) or caller_span()
     if len(parameters) != len(types):
         raise errors.wrong_call(

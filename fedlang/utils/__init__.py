@@ -6,6 +6,13 @@
 from __future__ import annotations
 
 from fedlang.embed.iterative import IterativeProcess
+from fedlang.embed.records import Record
 from fedlang.embed.tables import RoundTable
 
-__all__ = ["IterativeProcess", "RoundTable"]
+
+def update_state(state: Record, **changes: object) -> Record:
+    """The state with some fields changed. Raises `AttributeError` for a field that it has not."""
+    return state.replace(**changes)
+
+
+__all__ = ["IterativeProcess", "RoundTable", "update_state"]

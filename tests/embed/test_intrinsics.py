@@ -192,8 +192,26 @@ def test_several_types_and_one_parameter_or_one_type_and_several_parameters() ->
 
 def test_client_values_are_a_list_of_theirs() -> None:
     found = run(lambda x: x + 1, INTS)(list(range(12)))
-    assert list(found) == list(range(1, 13))
+    assert found == list(range(1, 13))
+    assert found != list(range(12))
+    assert found == run(lambda x: x + 1, INTS)(list(range(12)))
     assert (found[3], found["11"], len(found)) == (4, 12, 12)
+
+
+def test_functions_of_numpy() -> None:
+    values = fl.FederatedType((np.float32, [2]), fl.CLIENTS)
+    given = [np.array([1.0, 4.0]), np.array([9.0, 0.0])]
+    total = run(lambda x: fl.federated_sum(np.ones(2) + np.sqrt(x) * np.float32(2) - abs(-x) ** 2.0), values)(given)
+    np.testing.assert_allclose(total, sum(1 + 2 * np.sqrt(x) - x**2 for x in given))
+    assert run(lambda x: fl.federated_sum(np.maximum(x, 2)), INTS)([1, 5]) == 7
+    with pytest.raises(fl.DiagnosticError, match=r"`np.arctan` is none of the language"):
+        run(lambda x: np.arctan(x), values)
+
+
+def test_parameters_with_defaults_are_constants() -> None:
+    scaled = fl.local_computation(lambda x, factor=3: x * factor, np.int32)
+    assert scaled(2) == 6
+    assert fl.local_computation(lambda x, factor=3: x * factor, np.int32, np.int32)(2, 5) == 10
 
 
 def test_tensorflow_functions() -> None:
@@ -216,6 +234,8 @@ def test_tensorflow_functions() -> None:
         return {"a": tf.zeros([2]), "name": tf.constant("z")}
 
     assert square(3.0) == 9.0
+    with pytest.raises(fl.DiagnosticError, match="`more` has no types, and those of its arguments are not known here"):
+        run(lambda x: fl.sequence_map(more, x), SEQUENCES)
     assert more(3) == 4
     assert list(run(lambda x: fl.federated_map(more, fl.federated_map(square, x)), FLOATS)([2, 3])) == [5.0, 10.0]
     assert run(lambda x: fl.federated_reduce(x, 1.0, multiply), FLOATS)([2, 3]) == 6.0

@@ -169,3 +169,21 @@ def test_a_round_copies_and_converts() -> None:
         assert other.metrics == found.metrics
     assert found._asdict(recursive=True)["metrics"]["pair"] == (4.0, 1)
     assert f"{found:tff}" == "<<total=4.0,rounds=1>,<mean=4.0,pair=<4.0,1>>>"
+
+
+def test_a_state_with_some_fields_changed() -> None:
+    state = fl.Record({"a": 1, "b": 2})
+    assert fl.utils.update_state(state, b=3) == {"a": 1, "b": 3}
+    with pytest.raises(AttributeError, match="has no field `c`"):
+        fl.utils.update_state(state, c=3)
+
+
+def test_executors_of_the_framework() -> None:
+    pytest.importorskip("tensorflow")
+    try:
+        fl.framework.set_default_executor(fl.framework.create_local_executor())
+        assert P.next(P.initialize(), [1.0]).metrics.mean == 1.0
+        with pytest.raises(fl.DiagnosticError, match="FED0605"):
+            fl.framework.set_default_executor("fast")
+    finally:
+        fl.framework.set_default_executor()

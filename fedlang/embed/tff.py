@@ -33,7 +33,8 @@ def print_tff_value(value: Any, names: Mapping[str, str] = NO_NAMES, path: str =
 def _field(name: str, value: Any, names: Mapping[str, str], path: str) -> str:
     is_leaf = not isinstance(value, Mapping | tuple | list | str)
     shown = format(value) if is_leaf else print_tff_value(value, names, path)
-    return f"{shown_name(name, names, path)}={shown}"
+    called = shown_name(name, names, path)
+    return f"{called}={shown}" if called else shown
 
 
 def _join(path: str, name: str) -> str:

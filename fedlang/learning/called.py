@@ -46,7 +46,15 @@ def call_model(model: Any, loss: Any, spec: Signature, metrics: Sequence[Any] | 
     declarations = (*_types(calls, judged), *_step(name, calls, judged), *_judgement(name, calls, judged, output))
     imports = {"learning.evaluation": frozenset({"evaluate"}), "learning.model": frozenset({"count"})}
     return Translation(
-        Module(f"The Keras model `{model.name}`, called.", imports, declarations), calls.variables, bool(calls.seen)
+        Module(f"The Keras model `{model.name}`, called.", imports, declarations),
+        calls.variables,
+        settles=bool(calls.seen),
+        sums="Sums",
+        measure_training=print_function(
+            "measure_training(w: Weights, batch: Example[?], key: Key) -> Sums", [f"{name}_step(w, batch, key).sums"]
+        ),
+        titles={metric.name: metric.name for metric in judged.metrics},
+        report={"loss": "float32", **{metric.name: metric.type for metric in judged.metrics}, "examples": "float32"},
     )
 
 
@@ -157,26 +165,29 @@ class _Judged:
     metrics: tuple[SummedMetric, ...]
 
     def step(self, *leaves: Any) -> list[Any]:
-        """Leaves of the weights, of a batch, and a key, to the mean loss and what was seen."""
-        import tensorflow as tf
-
+        """Leaves of the weights, of a batch, and a key, to the mean loss, what was seen, and the sums."""
         weights, batch = leaves[: len(self.calls.order)], leaves[len(self.calls.order) : -1]
         x, y = self.calls.spec.batch_of(batch)
         predicted, penalties, seen = self.calls.forward(weights, x, leaves[-1])
-        return [tf.add_n([self.objective(y, predicted), *penalties]), *seen]
+        loss, sums = self._sums(x, y, predicted, penalties)
+        return [loss, *seen, *sums]
 
     def measure(self, *leaves: Any) -> list[Any]:
         """Leaves of the weights and of a batch, to sums over its examples, in the order of the fields."""
-        import tensorflow as tf
-
         weights, batch = leaves[: len(self.calls.order)], leaves[len(self.calls.order) :]
         x, y = self.calls.spec.batch_of(batch)
         predicted, penalties, _ = self.calls.forward(weights, x)
+        return self._sums(x, y, predicted, penalties)[1]
+
+    def _sums(self, x: Any, y: Any, predicted: Any, penalties: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """The mean loss; and the leaves of `Sums`."""
+        import tensorflow as tf
+
         examples = tf.cast(tf.shape(tf.nest.flatten(x)[0])[0], tf.float32)
         loss = tf.add_n([self.objective(y, predicted), *penalties])
         found = {"examples": [examples], "loss": [examples * loss]}
         found |= {metric.name: metric.sums(y, predicted) for metric in self.metrics}
-        return [leaf for name in sorted(found) for leaf in found[name]]
+        return loss, [leaf for name in sorted(found) for leaf in found[name]]
 
     def finish(self, *leaves: Any) -> list[Any]:
         """The sums over all examples, to means and the metrics' results, in the order of the fields."""
@@ -216,7 +227,7 @@ def _step(name: str, calls: Calls, judged: _Judged) -> Iterator[str]:
 
     key = tf.TensorSpec([2], tf.uint32)
     _register(f"{name}_step", judged.step, [*calls.specs, *calls.spec.batch_specs, key])
-    result = "{loss: float32, seen: Seen}" if calls.seen else "{loss: float32}"
+    result = "{loss: float32, seen: Seen, sums: Sums}" if calls.seen else "{loss: float32, sums: Sums}"
     yield f"extern fn {name}_step(w: Weights, batch: Example[?], key: Key) -> {result}"
     yield print_function(
         "loss(w: Weights, batch: Example[?], key: Key) -> float32", [f"{name}_step(w, batch, key).loss"]

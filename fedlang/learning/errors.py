@@ -181,3 +181,54 @@ def several_parts(model: str) -> DiagnosticError:
 def unknown_statistics(found: str) -> DiagnosticError:
     """A policy for statistics that there is none of."""
     return _error("FED1023", f"statistics are not `{found}`", "they are `averaged` or `kept`")
+
+
+def not_a_model(found: str) -> DiagnosticError:
+    """What `model_fn` gave is neither a Keras model as a program nor a class with variables."""
+    return _error(
+        "FED1024",
+        f"`model_fn` gives a {found}, which is no model",
+        hint="give what `from_keras_model` gives, or a `fl.learning.Model`",
+    )
+
+
+def not_trainable(name: str) -> DiagnosticError:
+    """Federated averaging of a class that cannot train itself."""
+    return _error(
+        "FED1025",
+        f"`{name}` has no `train_on_batch`",
+        "federated averaging lets each client train on its own",
+        hint="derive it from `fl.learning.TrainableModel`; or use `build_federated_sgd_process`, which needs no more",
+    )
+
+
+def report_without_names(model: str, found: str) -> DiagnosticError:
+    """Local outputs that are no record."""
+    return _error(
+        "FED1026",
+        f"`{model}.report_local_outputs` gives a {found}",
+        hint="give a mapping of names to numbers or tensors",
+    )
+
+
+def unknown_optimizer(found: str, known: Sequence[str]) -> DiagnosticError:
+    """An optimizer of Keras that the library has none like."""
+    return _error("FED1027", f"the optimizer {found} has no counterpart", f"there is {', '.join(known)}")
+
+
+def unreadable_batch(found: str) -> DiagnosticError:
+    """An input spec of a class whose parts are no specs."""
+    return _error(
+        "FED1028",
+        f"`input_spec` has {found} where a spec should be",
+        hint="give a mapping or tuple of `tf.TensorSpec`s, the first size `None`",
+    )
+
+
+def not_a_summary(name: str) -> DiagnosticError:
+    """An output computation that is no computation of the language."""
+    return _error(
+        "FED1029",
+        f"`{name}.federated_output_computation` is no computation",
+        hint="write it as a function under `@fl.federated_computation`",
+    )

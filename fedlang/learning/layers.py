@@ -7,6 +7,7 @@ by name, so that a translation is never nearly right.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -238,8 +239,10 @@ def _activation(step: Step) -> str:
 
 
 def _name_of(activation: Any) -> str:
-    """The name of an activation; a function that only looks like one of Keras's has none that is known."""
+    """The name of an activation of Keras or TensorFlow; a function that only looks like one has none that is known."""
     import keras
 
-    name = getattr(activation, "__name__", type(activation).__name__)
-    return name if getattr(keras.activations, name, None) is activation else repr(activation)
+    name = str(getattr(activation, "__name__", type(activation).__name__)).removesuffix("_v2")
+    tensorflow = sys.modules.get("tensorflow")
+    homes = [keras.activations, *([tensorflow.nn, tensorflow.math] if tensorflow else [])]
+    return name if any(getattr(home, name, None) is activation for home in homes) else repr(activation)

@@ -93,6 +93,14 @@ def find_metrics(given: Sequence[Any], loss: Loss) -> dict[str, str]:
     return {name: loss.metrics[name] for name in found}
 
 
+def titles_of(given: Sequence[Any], loss: Loss) -> dict[str, str]:
+    """What Keras calls each metric, by our name."""
+    if not given:
+        return {name: name for name in find_metrics(given, loss)}
+    described = [(_metric_name(each, loss), *_described(each)) for each in given]
+    return {name: str(options.get("name") or title) for name, title, options in described}
+
+
 def _metric_name(given: Any, loss: Loss) -> str:
     name, options = _described(given)
     rows = {_plain(each): each for each in loss.metrics}

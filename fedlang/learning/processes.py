@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from fedlang.embed.computations import Computation, Process
 from fedlang.embed.loading import loads
@@ -91,8 +91,17 @@ def build_federated_averaging(
     return process.with_settings(initial=model.weights, **{name: numbers[name] for name in settings})
 
 
-def build_federated_evaluation(model: KerasModel) -> Computation:
-    """`(weights, data)` to a record: the mean of the loss and of each metric over all examples, and `examples`."""
+def build_federated_evaluation(model: Any) -> Any:
+    """How a model does on clients' data: a computation.
+
+    For what `from_keras_model` gives: `(weights, data)` to the means of the loss and of each metric over all examples,
+    and `examples`. For a function that makes a model (or a `Model` class): `(state.model, data)`, as for the state of
+    `build_federated_averaging_process`, to the metrics that its training gives.
+    """
+    if not isinstance(model, KerasModel):
+        from fedlang.learning.federated import build_evaluation  # it imports this module
+
+        return build_evaluation(model)
     found = model.package.entry("evaluation")
     assert isinstance(found, Computation)
     return found
@@ -115,10 +124,16 @@ def _imports(recipe: Recipe, aggregator: str) -> dict[str, frozenset[str]]:
     found = {recipe.module: frozenset({recipe.call.split("(")[0]})}
     if not recipe.takes_aggregator:
         return found
+    return {**found, **aggregator_imports(aggregator), "learning.optimizers": frozenset({"sgd"})}
+
+
+def aggregator_imports(aggregator: str) -> dict[str, frozenset[str]]:
+    """What an expression for an aggregator needs, by module."""
     used = set(re.findall(r"[A-Za-z_]\w*", aggregator)) & set(AGGREGATORS)
-    for module in {AGGREGATORS[name] for name in used}:
-        found[module] = frozenset(name for name in used if AGGREGATORS[name] == module)
-    return {**found, "learning.optimizers": frozenset({"sgd"})}
+    return {
+        module: frozenset(name for name in used if AGGREGATORS[name] == module)
+        for module in {AGGREGATORS[name] for name in used}
+    }
 
 
 def _process(recipe: Recipe, settings: tuple[str, ...], aggregator: str, settles: bool) -> str:

@@ -61,6 +61,41 @@ class Signature:
         return _rebuilt(self.x, rest), _rebuilt(self.y, rest)
 
 
+@dataclass(frozen=True)
+class BatchSpec:
+    """A batch as one nest of `tf.TensorSpec`s."""
+
+    nest: Nest
+
+    @property
+    def type(self) -> str:
+        """The type, as text."""
+        return print_type(_type(self.nest, _spec_type))
+
+    @property
+    def specs(self) -> list[Any]:
+        """The specs of the leaves, in the graph's order."""
+        return list(_leaves(self.nest))
+
+    def nest_of(self, leaves: Iterator[Any]) -> Any:
+        """The nest of the next leaves."""
+        return _rebuilt(self.nest, leaves)
+
+
+def nested_specs(spec: Any) -> BatchSpec:
+    """From the `input_spec` of a model class. Raises `DiagnosticError` where it holds no specs, or names clash."""
+    for leaf in _leaves(spec):
+        if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+            raise errors.unreadable_batch(f"a {type(leaf).__name__}")
+    _verify_names(spec, ())
+    return BatchSpec(spec)
+
+
+def _spec_type(spec: Any) -> str:
+    sizes = ", ".join("?" if size is None else str(size) for size in spec.shape)
+    return f"{spec.dtype.name}[{sizes}]" if sizes else str(spec.dtype.name)
+
+
 def signature_of(model: Any, spec: Any, loss: Any) -> Signature:
     """From specs or a batch `(x, y)`; without, from the model's own inputs and outputs and what the loss compares.
 
@@ -104,8 +139,12 @@ def _fields(nest: Nest) -> list[tuple[str, Any]]:
     return sorted((f"part{key}", key) for key in range(len(nest)))
 
 
+def _is_leaf(nest: Nest) -> bool:
+    return not isinstance(nest, Mapping | tuple | list)
+
+
 def _verify_names(nest: Nest, path: tuple[str, ...]) -> None:
-    if isinstance(nest, Part):
+    if _is_leaf(nest):
         return
     if isinstance(nest, Mapping):
         verify_no_clash((*path, str(key)) for key in nest)
@@ -113,8 +152,8 @@ def _verify_names(nest: Nest, path: tuple[str, ...]) -> None:
         _verify_names(nest[key], (*path, str(key)))
 
 
-def _leaves(nest: Nest) -> Iterator[Part]:
-    if isinstance(nest, Part):
+def _leaves(nest: Nest) -> Iterator[Any]:
+    if _is_leaf(nest):
         yield nest
         return
     for _, key in _fields(nest):
@@ -122,7 +161,7 @@ def _leaves(nest: Nest) -> Iterator[Part]:
 
 
 def _rebuilt(nest: Nest, leaves: Iterator[Any]) -> Any:
-    if isinstance(nest, Part):
+    if _is_leaf(nest):
         return next(leaves)
     found = {key: _rebuilt(nest[key], leaves) for _, key in _fields(nest)}
     return (
@@ -131,7 +170,12 @@ def _rebuilt(nest: Nest, leaves: Iterator[Any]) -> Any:
 
 
 def _type(nest: Nest, text: Any) -> Any:
-    return text(nest) if isinstance(nest, Part) else {name: _type(nest[key], text) for name, key in _fields(nest)}
+    """The nest's types, the fields in the nest's own order."""
+    if _is_leaf(nest):
+        return text(nest)
+    if isinstance(nest, Mapping):
+        return {field_name(str(key)): _type(inner, text) for key, inner in nest.items()}
+    return {f"part{key}": _type(inner, text) for key, inner in enumerate(nest)}
 
 
 def _spec(part: Part) -> Any:

@@ -59,11 +59,20 @@ def _import(module: str, names: frozenset[str]) -> str:
 
 @dataclass(frozen=True)
 class Translation:
-    """A module, the Keras variable behind each leaf of its `Weights`, and whether it has a function `settle`."""
+    """A module, the Keras variable behind each leaf of its `Weights`, and what its declarations are called.
+
+    `sums` is the type that `measure` gives, `measure_training` declares its counterpart with a key, while training, where that
+    differs. `titles` are Keras's names for the metrics, `report` the fields of the sums and their types; `settles` says
+    whether there is a function `settle`.
+    """
 
     module: Module
     variables: Mapping[FieldPath, Any] = field(repr=False)
     settles: bool = False
+    sums: str = "Measured"
+    measure_training: str = ""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    report: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,10 @@ def translate(
         *_functions(forward),
         *_judgement(forward, y, found, metrics),
     )
-    return Translation(Module(f"The Keras model `{name}`.", imports, declarations), variables)
+    module = Module(f"The Keras model `{name}`.", imports, declarations)
+    report = dict.fromkeys(("loss", *metrics, "examples"), "float32")
+    training = _measure_training(forward, y, found, metrics) if forward.is_random else ""
+    return Translation(module, variables, measure_training=training, report=report)
 
 
 # ---- weights ----
@@ -223,13 +235,11 @@ def _judgement(forward: _Forward, y: Part, found: Found, metrics: Mapping[str, s
     training = f"training_{forward.name}(w, batch.x, key)" if forward.is_random else plain
 
     def mean(expression: str, scores: str) -> str:
-        predicted = activate(forward.last, scores)
-        return f"reduce_mean({expression.format(scores=scores, predicted=predicted, y=labels)})"
+        return _mean(forward, labels, expression, scores)
 
     key = "key" if forward.is_random else "_"
     sums = {"loss": found.loss.value, **metrics}
     fields = ", ".join(f"{name}: float32" for name in (*sums, "examples"))
-    measured = [f"{name}: examples * {mean(value, 'scores')}" for name, value in sums.items()]
     finished = [f"{name}: sums.{name} / sums.examples" for name in sums]
     signature = f"loss(w: Weights, batch: Example[?], {key}: Key) -> float32"
     return [
@@ -237,9 +247,29 @@ def _judgement(forward: _Forward, y: Part, found: Found, metrics: Mapping[str, s
         f"## Sums over examples, or their means once the server has divided them.\ntype Measured = {{{fields}}}",
         print_function(
             "measure(w: Weights, batch: Example[?]) -> Measured",
-            [f"let scores = {plain}", "let examples = count(batch)", f"{{{', '.join(measured)}, examples}}"],
+            _measured(forward, labels, plain, sums),
         ),
         print_function("finish(sums: Measured) -> Measured", [f"{{{', '.join(finished)}, examples: sums.examples}}"]),
         "fed evaluation(weights: Weights@SERVER, data: <Example[?]*>@CLIENTS) -> Measured@SERVER {\n"
         "  evaluate({measure, finish}, weights, data)\n}",
     ]
+
+
+def _measure_training(forward: _Forward, y: Part, found: Found, metrics: Mapping[str, str]) -> str:
+    """`measure` of what the model gives while it trains."""
+    labels = labels_text(found.loss, y.shape, forward.output.shape)
+    scores = f"training_{forward.name}(w, batch.x, key)"
+    return print_function(
+        "measure_training(w: Weights, batch: Example[?], key: Key) -> Measured",
+        _measured(forward, labels, scores, {"loss": found.loss.value, **metrics}),
+    )
+
+
+def _measured(forward: _Forward, labels: str, scores: str, sums: Mapping[str, str]) -> list[str]:
+    parts = [f"{name}: examples * {_mean(forward, labels, value, 'scores')}" for name, value in sums.items()]
+    return [f"let scores = {scores}", "let examples = count(batch)", f"{{{', '.join(parts)}, examples}}"]
+
+
+def _mean(forward: _Forward, labels: str, expression: str, scores: str) -> str:
+    predicted = activate(forward.last, scores)
+    return f"reduce_mean({expression.format(scores=scores, predicted=predicted, y=labels)})"

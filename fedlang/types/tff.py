@@ -39,7 +39,8 @@ def print_tff(type: Type, names: Mapping[str, str] = NO_NAMES, path: str = "") -
     """The type in TFF's notation.
 
     `names` says how fields are called there: keys are fields or dotted paths to them
-    (`{"model.trainable.kernel": "dense/kernel"}`), for names that the language does not have.
+    (`{"model.trainable.kernel": "dense/kernel"}`), for names that the language does not have. A field whose name there
+    is empty prints without one.
     """
     match type:
         case TensorType(dtype, shape):
@@ -89,7 +90,8 @@ def unzipped(type: Type) -> Type:
 
 
 def _field(name: str, type: Type, names: Mapping[str, str], path: str) -> str:
-    return f"{shown_name(name, names, path)}={print_tff(type, names, path)}"
+    shown = shown_name(name, names, path)
+    return f"{shown}={print_tff(type, names, path)}" if shown else print_tff(type, names, path)
 
 
 def _join(path: str, name: str) -> str:

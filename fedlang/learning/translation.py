@@ -61,9 +61,9 @@ def _import(module: str, names: frozenset[str]) -> str:
 class Translation:
     """A module, the Keras variable behind each leaf of its `Weights`, and what its declarations are called.
 
-    `sums` is the type that `measure` gives, `measure_training` declares its counterpart with a key, while training, where that
-    differs. `titles` are Keras's names for the metrics, `report` the fields of the sums and their types; `settles` says
-    whether there is a function `settle`.
+    `sums` is the type that `measure` gives, `measure_training` declares its counterpart with a key, while training,
+    where that differs. `titles` are Keras's names for the metrics, `report` the fields of the sums and their types;
+    `settles` says whether there is a function `settle`.
     """
 
     module: Module

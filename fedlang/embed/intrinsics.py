@@ -6,14 +6,13 @@ and the rest of `stdlib/prelude/federated.fed`) need nothing here, unless Tensor
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from fedlang.embed import errors
 from fedlang.embed.places import caller_span
 from fedlang.embed.traces import Trace
-from fedlang.embed.tracing import Traced, active_trace, block_of, call, expression_of, let
+from fedlang.embed.tracing import Traced, active_trace, block_of, call, expression_of, let, parameter_count
 from fedlang.source import Span
 from fedlang.syntax import tree
 from fedlang.types.types import CLIENTS, FLOAT32, SERVER, unplaced
@@ -63,7 +62,7 @@ def _spread(name: str, function: Any, value: Any) -> tuple[Any, ...]:
     if not callable(function):
         note = f"its first argument is a {type(function).__name__}, not a function"
         raise errors.wrong_call("federated_map", note, caller_span())
-    takes = _parameter_count(function)
+    takes = parameter_count(function, caller_span())
     if takes == 1:
         return (value if isinstance(value, Traced) else federated_zip(value),)
     if isinstance(value, Mapping):
@@ -74,10 +73,6 @@ def _spread(name: str, function: Any, value: Any) -> tuple[Any, ...]:
             name, f"the function takes {takes} arguments, the value has {len(parts)} parts", caller_span()
         )
     return parts
-
-
-def _parameter_count(function: Callable[..., Any]) -> int:
-    return len(inspect.signature(getattr(function, "traced_function", function)).parameters)
 
 
 def federated_zip(value: Any) -> Traced:

@@ -56,6 +56,8 @@ class RoundTable:
         if self._progress is not None:
             self._task = self._progress.add_task("training", completed=self._round - 1, total=self._last)
             self._progress.start()
+        if self._in_notebook:
+            self._live = Live(self)
         return self
 
     def __exit__(
@@ -72,8 +74,8 @@ class RoundTable:
         is_first = not self._columns
         self._columns = self._columns or ordered(row)
         self._rows.append({name: shown(row.get(name)) for name in self._columns})
-        if self._in_notebook:
-            self._show_in_notebook()
+        if self._live is not None:
+            self._live.update()
         else:
             self._print(is_first=is_first)
         if self._progress is not None:
@@ -86,11 +88,9 @@ class RoundTable:
             self._console.print(self._line({name: name for name in self._columns}, "bold"), soft_wrap=True)
         self._console.print(self._line(self._rows[-1]), soft_wrap=True)
 
-    def _show_in_notebook(self) -> None:
-        if self._live is None:
-            self._live = Live(self)
-        else:
-            self._live.update()
+    def __repr__(self) -> str:
+        rows = [{name: name for name in self._columns}, *self._rows]
+        return "\n".join(self._line(row).plain for row in rows)
 
     def _repr_html_(self) -> str:
         return rounds_html(self._columns, self._rows, len(self._rows), self._rounds)

@@ -249,7 +249,7 @@ def _other_expression(trace: Trace, value: Any, span: Span) -> tree.Expression:
         return function_expression(trace, value.traced_function, span)
     if isinstance(value, np.ndarray) or hasattr(value, "numpy"):
         return _array(trace, np.asarray(value.numpy() if hasattr(value, "numpy") else value), span)
-    if inspect.isroutine(value) or hasattr(value, "python_function"):
+    if callable(value) and not isinstance(value, type):
         return function_expression(trace, value, span)
     note = "it gives nothing" if value is None else f"a {type(value).__name__} cannot be part of a traced program"
     raise errors.not_traced(trace.root.name, note, "return a value" if value is None else "", span)
@@ -279,10 +279,22 @@ def block_of(trace: Trace, function: Callable[..., Any], names: list[tree.Name],
         return inner.block(expression_of(inner, found, span), span)
 
 
+def parameter_count(function: Callable[..., Any], span: Span) -> int:
+    """How many arguments a Python function takes."""
+    if isinstance(function, np.ufunc):
+        return function.nin
+    try:
+        return len(inspect.signature(getattr(function, "traced_function", function)).parameters)
+    except ValueError:
+        name = getattr(function, "__name__", "the function")
+        note = f"`{name}` does not say what it takes"
+        raise errors.not_traced(name, note, "write a function around it", span) from None
+
+
 def function_expression(trace: Trace, function: Callable[..., Any], span: Span) -> tree.Expression:
     """A Python function as a function value. Its parameters' types are found from where it is used."""
     place = span_of(function) or span
-    names = [trace.fresh_name(place) for _ in inspect.signature(function).parameters]
+    names = [trace.fresh_name(place) for _ in range(parameter_count(function, span))]
     block = block_of(trace, function, names, place)
     parameters = tuple(tree.Parameter(name, None, None, place) for name in names)
     return tree.Lambda(parameters, None, block, not block.statements, place)
@@ -359,4 +371,5 @@ __all__ = [
     "function_expression",
     "let",
     "line_span",
+    "parameter_count",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 from typing import Any
 
 import numpy as np
@@ -206,6 +207,16 @@ def test_functions_of_numpy() -> None:
     assert run(lambda x: fl.federated_sum(np.maximum(x, 2)), INTS)([1, 5]) == 7
     with pytest.raises(fl.DiagnosticError, match=r"`np.arctan` is none of the language"):
         run(lambda x: np.arctan(x), values)
+
+
+def test_what_counts_as_a_function() -> None:
+    assert list(run(lambda x: fl.federated_map(np.sqrt, x), FLOATS)([4, 9])) == [2.0, 3.0]
+    assert list(run(lambda x, y: fl.federated_map(np.maximum, (x, y)), FLOATS, FLOATS)([4, 9], [5, 1])) == [5.0, 9.0]
+    assert run(functools.partial(lambda a, x: fl.federated_sum(x * a), 2), INTS)([4, 9]) == 26
+    product = functools.partial(lambda k, a, b: k * a * b, 1.0)
+    assert run(lambda x: fl.federated_reduce(x, 1.0, product), FLOATS)([4, 9]) == 36.0
+    with pytest.raises(fl.DiagnosticError, match="`max` does not say what it takes"):
+        run(lambda x: fl.federated_reduce(x, 1.0, max), FLOATS)
 
 
 def test_parameters_with_defaults_are_constants() -> None:

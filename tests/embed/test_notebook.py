@@ -166,6 +166,7 @@ def test_rounds_are_one_table_that_grows(monkeypatch: pytest.MonkeyPatch) -> Non
     class Handle:
         def update(self, table: Any) -> None:
             shown.append(words(table))
+            assert ("<progress" in table._repr_html_()) == (len(shown) < 3)
 
     def display(table: Any, display_id: bool) -> Handle:
         assert display_id
@@ -178,10 +179,12 @@ def test_rounds_are_one_table_that_grows(monkeypatch: pytest.MonkeyPatch) -> Non
         table.add({"loss": 0.5, "seconds": 1.0})
         table.add({"loss": 0.25, "seconds": 1.0})
     assert shown == [
+        [],
         ["round", "loss", "seconds", "1", "0.5000", "1.0000"],
         ["round", "loss", "seconds", "1", "0.5000", "1.0000", "2", "0.2500", "1.0000"],
     ]
-    assert "<progress value='1' max='2'>" not in table._repr_html_()
+    assert "<progress" not in table._repr_html_()
+    assert repr(table).splitlines()[1].split() == ["1", "0.5000", "1.0000"]
 
 
 def test_traced_values_are_not_asked_to_show_themselves() -> None:

@@ -89,10 +89,11 @@ class PolymorphicComputation:
 
     def typed(self, *types: Any) -> PythonComputation:
         """The computation for arguments of these types."""
-        texts = _texts(self.traced_function, types)
-        if texts not in self._made:
-            self._made[texts] = _computation(self.kind, self.traced_function, texts, self._allow)
-        return self._made[texts]
+        given = _types(self.traced_function, types)
+        key = tuple(str(each) for each in given)
+        if key not in self._made:
+            self._made[key] = _computation(self.kind, self.traced_function, given, self._allow)
+        return self._made[key]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         trace = current_trace()
@@ -142,15 +143,18 @@ def _made(
     plain = getattr(function, "python_function", function)  # a `tf.function` is made again where it runs
     if not types and inspect.signature(plain).parameters:
         return PolymorphicComputation(kind, plain, allow)
-    return _computation(kind, plain, _texts(plain, types), allow)
+    return _computation(kind, plain, _types(plain, types), allow)
 
 
 def _computation(
-    kind: str, function: Callable[..., Any], types: tuple[str, ...], allow: tuple[str, ...]
+    kind: str, function: Callable[..., Any], types: tuple[str | Type, ...], allow: tuple[str, ...]
 ) -> PythonComputation:
     name = _plain_name(function)
     unique = f"{name}_{next(_numbers)}"
-    made = extern_of(function, types, unique) if kind == "extern" else declare(kind, function, types, unique, allow)
+    if kind == "extern":
+        made = extern_of(function, tuple(str(each) for each in types), unique)
+    else:
+        made = declare(kind, function, types, unique, allow)
     computation = PythonComputation(made, name, kind, function, allow)
     if kind != "extern":
         _ = computation.compiled  # mistakes are told where the function is written, not where it is called
@@ -162,16 +166,17 @@ def _plain_name(function: Callable[..., Any]) -> str:
     return name if name.isidentifier() else "computation"
 
 
-def _texts(function: Callable[..., Any], types: tuple[Any, ...]) -> tuple[str, ...]:
-    """A type for each parameter, as text. One structure for several parameters is taken apart; several types for
-    one parameter become a tuple.
+def _types(function: Callable[..., Any], types: tuple[Any, ...]) -> tuple[str | Type, ...]:
+    """A type for each parameter; text stays text, so that its mistakes can be shown.
+
+    One structure for several parameters is taken apart; several types for one parameter become a tuple.
     """
     names = list(inspect.signature(function).parameters)
     if len(types) == 1 and len(names) > 1 and not isinstance(types[0], str):
         types = _parts(to_type(types[0]), names) or types
     elif len(names) == 1 and len(types) > 1:
         types = (TupleType(tuple(to_type(each) for each in types)),)
-    return tuple(each if isinstance(each, str) else print_type(to_type(each)) for each in types)
+    return tuple(each if isinstance(each, str) else to_type(each) for each in types)
 
 
 def _parts(type: Type, names: list[str]) -> tuple[Type, ...] | None:

@@ -26,6 +26,7 @@ from fedlang.embed.places import (
 from fedlang.embed.signatures import part_names, type_of
 from fedlang.embed.traces import Declared, Trace, active_trace, current_trace
 from fedlang.embed.ufuncs import OPERATIONS
+from fedlang.embed.written import written_type
 from fedlang.source import Span
 from fedlang.syntax import tree
 from fedlang.types.types import Type
@@ -307,7 +308,7 @@ def needed_parameters(function: Callable[..., Any], count: int) -> list[str]:
 
 
 def declare(
-    kind: str, function: Callable[..., Any], types: tuple[str, ...], name: str, allow: tuple[str, ...] = ()
+    kind: str, function: Callable[..., Any], types: tuple[str | Type, ...], name: str, allow: tuple[str, ...] = ()
 ) -> Declared:
     """Traces a Python function to a `fed` or `fn` declaration. `allow` is what its program allows.
 
@@ -350,10 +351,13 @@ def _has_place(written: Any) -> bool:
             return False
 
 
-def _parameters(names: list[str], types: tuple[str, ...], span: Span) -> Iterator[tree.Parameter]:
+def _parameters(names: list[str], types: tuple[str | Type, ...], span: Span) -> Iterator[tree.Parameter]:
     after = span.start
-    for name, text in zip(names, types, strict=True):
-        written, after = parse_type_at(text, name, span, after)
+    for name, type in zip(names, types, strict=True):
+        if isinstance(type, str):
+            written, after = parse_type_at(type, name, span, after)
+        else:
+            written = written_type(type, span)
         yield tree.Parameter(tree.Name(name, span), written, None, span)
 
 

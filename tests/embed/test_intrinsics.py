@@ -199,6 +199,28 @@ def test_client_values_are_a_list_of_theirs() -> None:
     assert (found[3], found["11"], len(found)) == (4, 12, 12)
 
 
+@pytest.mark.parametrize("executor", ["reference", "threaded", "batched"])
+def test_fields_whose_names_no_program_can_write(executor: str) -> None:
+    weights = collections.OrderedDict([("dense/kernel", (np.float32, [2, 1])), ("dense/bias", (np.float32, [1]))])
+
+    @fl.federated_computation(fl.FederatedType(weights, fl.SERVER), fl.FederatedType(weights, fl.CLIENTS))
+    def following(model: Any, local: Any) -> Any:
+        mean = fl.federated_mean(local)
+        return {"model": model + mean, "kernel/sum": fl.language.reduce_sum(mean["dense/kernel"])}
+
+    assert following.type_signature.to_tff() == (
+        "(<<dense/kernel=float32[2,1],dense/bias=float32[1]>@SERVER,"
+        "{<dense/kernel=float32[2,1],dense/bias=float32[1]>}@CLIENTS> -> "
+        "<kernel/sum=float32,model=<dense/kernel=float32[2,1],dense/bias=float32[1]>>@SERVER)"
+    )
+    one = {"dense/bias": [1.0], "dense/kernel": [[2.0], [3.0]]}
+    with fl.executor(executor):
+        found = following(one, [one, one])
+    assert found["kernel/sum"] == 5.0
+    assert found.model == {"dense/kernel": [[4.0], [6.0]], "dense/bias": [2.0]}
+    assert getattr(found.model, "dense/bias") == [2.0]
+
+
 def test_functions_of_numpy() -> None:
     values = fl.FederatedType((np.float32, [2]), fl.CLIENTS)
     given = [np.array([1.0, 4.0]), np.array([9.0, 0.0])]

@@ -1,6 +1,6 @@
-"""Chunks of clients, each one TensorFlow program: vectorised over the clients, or one by one in the graph.
+"""Chunks of clients, each one TensorFlow program: vectorised, in blocks, or one by one in the graph.
 
-`strategy` "auto" decides for each work by `choose_strategy`; `decisions` says what was decided and why. Work that
+`strategy` "auto" decides for each work by its cost (`strategy.py`); `decision` says what was decided and why. Work that
 cannot be vectorised runs one by one in the graph; work that TensorFlow cannot run at all is left to the reference.
 `budget` bounds, in bytes, what a chunk's weights take.
 """
@@ -10,33 +10,48 @@ cannot be vectorised runs one by one in the graph; work that TensorFlow cannot r
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fedlang.ir.graph import Graph
-from fedlang.passes.batch import NotBatchable, batch_graph, move_maps
+from fedlang.passes.batch import Batched, NotBatchable, batch_graph, move_maps
 from fedlang.run.errors import bad_option
 from fedlang.run.executor import ClientWork, LocalWork
 
 from ..reference import ReferenceExecutor
-from ..tensorflow.blame import Room, warn
+from ..tensorflow.blame import Room, Runnable, warn
+from ..tensorflow.blocks import compile_blocks
 from ..tensorflow.chunks import sequential_work
 from ..tensorflow.guards import guard_rows
-from ..tensorflow.layout import layout_of
+from ..tensorflow.layout import Layout, layout_of
 from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES, tf
 from ..tensorflow.vectorised import compile_vectorised
+from .calibration import figures
+from .figures import FIXED
 from .running import BatchedWork
-from .strategy import Strategy, choose_strategy
+from .strategy import Strategy, block_size, choose, chunk_size, estimate
 
-BUDGET = 8 << 20
+BUDGET = 64 << 20
+MOST = 128  # clients in a chunk, so that the server adds up one while the next runs
 SEQUENTIAL = 32  # clients in a chunk that runs them one by one
 AHEAD = 4  # clients for each thread that a loop over clients may have begun: one long client does not hold up others
-STRATEGIES = ("auto", "vectorised", "sequential")
+STRATEGIES = ("auto", "vectorised", "blocks", "sequential")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """A work made ready: its graph as it came, as it is run by each client, and as it is run by all; how it runs."""
+
+    graph: Graph
+    own: Graph
+    batched: Batched | None
+    strategy: Strategy
+    work: ClientWork
 
 
 @dataclass(slots=True, eq=False)
 class BatchedExecutor:
-    """Clients by the chunk. `strategy`: "auto", "vectorised" or "sequential"; `chunk` overrides the chunks' size.
+    """Clients by the chunk. `strategy`: "auto", "vectorised", "blocks" or "sequential"; `chunk` overrides chunks' size.
 
     `notice` is told what does not change results but is worth knowing.
     """
@@ -47,8 +62,7 @@ class BatchedExecutor:
     threads: int = CORES
     notice: Callable[[str], None] = warn
     name: str = "batched"
-    decisions: dict[int, Strategy] = field(default_factory=dict, init=False)
-    _made: dict[tuple[int, tuple[bool, ...]], tuple[Graph, ClientWork]] = field(default_factory=dict, init=False)
+    _made: dict[tuple[int, tuple[bool, ...]], Made] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
@@ -58,44 +72,68 @@ class BatchedExecutor:
         """The work made ready; the same graph is made ready once."""
         key = (id(work), varies)
         if key not in self._made:
-            self._made[key] = (work, self._make(work, varies))
-        return self._made[key][1]
+            self._made[key] = self._make(work, varies)
+        return self._made[key].work
 
     def decision(self, work: Graph) -> Strategy:
         """How a compiled work runs, and why."""
-        return self.decisions[id(work)]
+        return next(made.strategy for made in self._made.values() if made.graph is work)
 
-    def _make(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
+    def made(self) -> tuple[Made, ...]:
+        """All works made ready so far, in their order."""
+        return tuple(self._made.values())
+
+    def _make(self, work: Graph, varies: tuple[bool, ...]) -> Made:
         try:
             return self._on_tensorflow(work, varies)
         except Unsupported as reason:
-            self.decisions[id(work)] = Strategy("reference", str(reason), 1)
-            return ReferenceExecutor().compile_work(work, varies)
+            decided = Strategy("reference", str(reason), 1)
+            return Made(work, work, None, decided, ReferenceExecutor().compile_work(work, varies))
 
-    def _on_tensorflow(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
-        moved = guard_rows(move_maps(work))
-        layout = layout_of(moved, varies)
+    def _on_tensorflow(self, work: Graph, varies: tuple[bool, ...]) -> Made:
+        own = guard_rows(move_maps(work))
+        layout = layout_of(own, varies)
         try:
-            batched = batch_graph(moved, varies)
-            decided = self._decide(choose_strategy(batched, moved, gpu=has_gpu(), budget=self.budget))
+            batched = batch_graph(own, varies)
+            decided = self._decide(batched, own)
         except NotBatchable as reason:
-            batched, decided = None, self._sized(Strategy("sequential", reason.reason, SEQUENTIAL))
-        self.decisions[id(work)] = decided
-        room = Room(self.notice)
-        if batched is not None and decided.name == "vectorised":
-            return BatchedWork(compile_vectorised(batched, layout), work, varies, decided, self.threads, room)
-        parallel = AHEAD * self.threads if self.threads > 1 else 1
-        compiled = sequential_work(moved, varies, parallel=parallel)
-        return BatchedWork(compiled, work, varies, decided, min(self.threads, 2), room)
+            batched, decided = None, self._one_by_one(reason.reason)
+        compiled, decided = self._compile(own, batched, layout, decided)
+        decided = decided if self.chunk is None else replace(decided, chunk=self.chunk)
+        threads = min(self.threads, 2) if decided.name == "sequential" else self.threads
+        running = BatchedWork(compiled, work, varies, decided, threads, Room(self.notice))
+        return Made(work, own, batched, decided, running)
 
-    def _decide(self, automatic: Strategy) -> Strategy:
-        if self.strategy == "auto" or self.strategy == automatic.name:
-            return self._sized(automatic)
-        chunk = SEQUENTIAL if self.strategy == "sequential" else automatic.chunk
-        return self._sized(Strategy(self.strategy, "asked for", chunk))
+    def _one_by_one(self, reason: str) -> Strategy:
+        if self.strategy in ("vectorised", "blocks"):
+            self.notice(f"clients run one by one: {reason}")
+        return Strategy("sequential", reason, SEQUENTIAL)
 
-    def _sized(self, strategy: Strategy) -> Strategy:
-        return strategy if self.chunk is None else Strategy(strategy.name, strategy.reason, self.chunk)
+    def _decide(self, batched: Batched, own: Graph) -> Strategy:
+        chunk = chunk_size(batched, self.budget, MOST)
+        if self.strategy != "auto":
+            guess = estimate(batched, own, self.threads, FIXED)
+            return Strategy(self.strategy, "asked for", SEQUENTIAL if self.strategy == "sequential" else chunk, guess)
+        if has_gpu():
+            return Strategy("vectorised", "there is a GPU", chunk)
+        name, reason, found = choose(batched, own, self.threads, figures)
+        return Strategy(name, reason, SEQUENTIAL if name == "sequential" else chunk, found)
+
+    def _compile(
+        self, own: Graph, batched: Batched | None, layout: Layout, decided: Strategy
+    ) -> tuple[Runnable, Strategy]:
+        """The program, and the strategy: blocks whose results may differ in size are one block after all."""
+        if batched is None or decided.name == "sequential":
+            return sequential_work(
+                own, layout.varies, parallel=AHEAD * self.threads if self.threads > 1 else 1
+            ), decided
+        inner = compile_vectorised(batched, layout)
+        if decided.name == "vectorised" or decided.estimate is None:
+            return inner, decided
+        try:
+            return compile_blocks(inner, block_size(decided.estimate, self.threads), parallel=self.threads), decided
+        except Unsupported as reason:
+            return inner, replace(decided, name="vectorised", reason=f"{decided.reason}; no blocks: {reason}")
 
     def compile_local(self, graph: Graph) -> LocalWork:
         """By the reference, so that the server's bits are the same in all executors."""

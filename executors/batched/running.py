@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fedlang.ir.graph import Graph
 from fedlang.run.executor import Chunk, ClientTask
-from fedlang.run.sequences import LeafValue
+from fedlang.run.sequences import Elements, LeafValue, Rows
 
 from ..tensorflow.blame import Guarded, Room, Runnable
 from ..tensorflow.vectorised import LANES
@@ -42,13 +42,14 @@ class BatchedWork:
                 yield from parts
 
     def _chunks(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
-        """Chunks to run; vectorised ones hold clients of about one length, found in a window of some chunks."""
+        """Chunks to run. Where padding costs, they hold clients of about one length, found in a window of chunks."""
         size = self._chunk_size(clients)
-        if self.strategy.name != "vectorised":
+        if self.strategy.name == "sequential":
             yield from read_chunks(clients, size)
             return
         for window in read_chunks(clients, WINDOW * size):
-            yield from alike(window, min(size, self.room.most))
+            most = min(size, self.room.most)
+            yield from alike(window, most) if self.strategy.name == "vectorised" else by_length(window, most)
 
     def _chunk_size(self, clients: Iterable[ClientTask]) -> int:
         """At least one chunk for each thread, where the number of clients is known."""
@@ -57,3 +58,21 @@ class BatchedWork:
             return most
         each = -(-len(clients) // self.threads)
         return max(1, min(most, -(-each // LANES) * LANES))
+
+
+def by_length(window: Readable, size: int) -> Iterator[Readable]:
+    """The window's clients in chunks of about equal numbers, the longest first; inside a chunk in their order."""
+    count = len(window.tasks)
+    order = sorted(range(count), key=lambda k: (-_longest(window.values[k]), window.tasks[k].position))
+    chunks = max(1, -(-count // size))
+    each = max(1, -(-count // chunks))
+    each = min(size, -(-each // LANES) * LANES)
+    failures = window.failures
+    for start in range(0, max(count, 1), each):
+        rows = sorted(order[start : start + each])
+        yield Readable(tuple(window.tasks[k] for k in rows), tuple(window.values[k] for k in rows), failures)
+        failures = ()
+
+
+def _longest(values: tuple[LeafValue, ...]) -> int:
+    return max((len(value) for value in values if isinstance(value, Rows | Elements)), default=0)

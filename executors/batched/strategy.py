@@ -1,75 +1,115 @@
-"""How the clients of a chunk run, and how many go into one: a pure function of the work and of what the machine is.
+"""How the clients of a chunk run: decided for each work by its cost on this machine.
 
-Vectorised work reads and writes every client's weights at each step; where they leave the cache, running clients one
-by one is faster. Convolutions with a kernel for each client have no fast form on a CPU. Measured: vectorised wins for
-softmax regression (31 KB) and loses for a network of 200 KB and for every convolution.
+    vectorised   all clients of a chunk at once: an operation is called once for all of them
+    blocks       the same in blocks of clients, in a loop in the graph; a block is as long as its longest client
+    sequential   one by one in the graph, several at the same time: nothing is padded, weights stay near the processor
+
+What a client computes is the same, to the bit, in any cohort, any chunk and any block; between sequential and the
+other two the last bits may differ. So the choice may depend on the work and on the machine, but never on who takes
+part: it is made for a usual cohort, `usual_steps`. How large blocks are changes no bit, and is decided for each chunk
+from its clients' lengths.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import exp
+from statistics import NormalDist
 
-from fedlang.ir.graph import Graph, LeafType, Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+from fedlang.ir.graph import Graph
 from fedlang.passes.batch import Batched
-from fedlang.types.dtypes import BYTES
 
-SMALL = 32 << 10  # bytes of a client's own weights up to which vectorised work is faster on a CPU
-UNKNOWN = 32  # what a size that is not known yet is taken for
+from .costs import Cost, batched_cost, cost_of
+from .figures import FIXED, Figures
+
+LANES = 16
+BLOCKS = (16, 32, 64, 128)
+CLEAR = 2.0  # a factor between two estimates that no measuring turns round
+GAIN = 1.1  # how much faster than one by one blocks must be
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds: of a usual cohort in both ways; of a step, one by one, and of a block's, by the size of the block."""
+
+    sequential: float
+    blocks: float
+    step: float
+    block_steps: dict[int, float]
+    figures: Figures = field(repr=False)
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster blocks are."""
+        return self.sequential / self.blocks
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """ "vectorised" or "sequential", why, and how many clients at most go into a chunk."""
+    """A name, why, how many clients at most go into a chunk; and the estimate, where there was a choice."""
 
     name: str
     reason: str
     chunk: int
+    estimate: Estimate | None = None
 
 
-def choose_strategy(batched: Batched, work: Graph, *, gpu: bool, budget: int) -> Strategy:
-    """The strategy "auto" for work that can be vectorised."""
-    written = carried_bytes(batched.graph)
-    chunk = chunk_size(batched, budget)
-    if gpu:
-        return Strategy("vectorised", "there is a GPU", chunk)
-    if has_operation(work, ("conv2d", "conv2d_input", "conv2d_kernel")):
-        return Strategy("sequential", "it has convolutions, and there is no GPU", chunk)
-    if written > SMALL:
-        return Strategy("sequential", f"each client has {written} bytes of its own weights, more than {SMALL}", chunk)
-    return Strategy("vectorised", f"each client has {written} bytes of its own weights", chunk)
+def choose(batched: Batched, work: Graph, threads: int, measured: Callable[[], Figures]) -> tuple[str, str, Estimate]:
+    """The name and the reason of the faster way on a CPU. The machine is measured only where that may matter."""
+    found = estimate(batched, work, threads, FIXED)
+    if 1 / CLEAR < found.ratio / GAIN < CLEAR:
+        found = estimate(batched, work, threads, measured())
+    if found.ratio >= GAIN:
+        return "blocks", f"in blocks a usual cohort takes {found.ratio:.1f} times less than one by one", found
+    slower = 1 / found.ratio
+    how = f"{slower:.1f} times as long as" if slower > 1.05 else "about as long as"
+    return "sequential", f"in blocks a usual cohort would take {how} one by one", found
 
 
-def has_operation(graph: Graph, names: tuple[str, ...]) -> bool:
-    """Whether a graph, or one inside it, has one of these operations."""
-    inside = (value for node in graph.nodes for _, value in node.attributes if isinstance(value, Graph))
-    return any(node.op in names for node in graph.nodes) or any(has_operation(each, names) for each in inside)
+def estimate(batched: Batched, work: Graph, threads: int, figures: Figures) -> Estimate:
+    """What both ways take."""
+    own, blocks = cost_of(work), {size: batched_cost(batched, size) for size in BLOCKS}
+    step, around = own.seconds(figures, looped=True), own.seconds(figures, looped=False)
+    steps = usual_steps()
+    sequential = float(steps.sum() * step + len(steps) * around) / threads
+    table = {size: cost.seconds(figures, looped=True) for size, cost in blocks.items()}
+    best = min(BLOCKS, key=lambda size: duration(steps, size, table[size], threads))
+    once = _once(blocks[best], figures, best, len(steps)) / threads
+    return Estimate(sequential, duration(steps, best, table[best], threads) + once, step, table, figures)
 
 
-def carried_bytes(graph: Graph) -> int:
-    """The bytes of one client's carries in the batched graph's largest fold."""
-    most = 0
-    for node in graph.nodes:
-        if node.op == "fold":
-            body, carries = dict(node.attributes)["body"], dict(node.attributes)["carries"]
-            assert isinstance(body, Graph)
-            assert isinstance(carries, int)
-            own = sum(_client_bytes(type) for type in body.result_types()[:carries])
-            most = max(most, own, carried_bytes(body))
-    return most
+def _once(cost: Cost, figures: Figures, block: int, clients: int) -> float:
+    return -(-clients // block) * cost.seconds(figures, looped=False)
 
 
-def _client_bytes(type: LeafType) -> int:
-    """Bytes for one client of a value whose first axis is that of the clients; 0 for what is shared."""
-    if not isinstance(type, Tensor) or not type.shape or isinstance(type.shape[0], int):
-        return 0
-    count = 1
-    for size in type.shape[1:]:
-        count *= size if isinstance(size, int) else UNKNOWN
-    return count * BYTES[type.dtype]
+def usual_steps(clients: int = 64) -> NDArray[np.int32]:
+    """The steps of a usual cohort's clients, longest first: log-normal, as sizes of clients mostly are."""
+    places = (NormalDist().inv_cdf((k + 0.5) / clients) for k in reversed(range(clients)))
+    return np.array([max(1, round(4 * exp(0.7 * place))) for place in places], np.int32)
 
 
-def chunk_size(batched: Batched, budget: int) -> int:
-    """The most clients whose weights (three times: old, new, gradient) and results fit, a multiple of 16."""
-    results = sum(_client_bytes(type) for type in batched.graph.result_types())
-    each = max(3 * carried_bytes(batched.graph) + results, 1)
-    return max(16, min(1024, budget // each // 16 * 16))
+def duration(steps: NDArray[np.int32], block: int, seconds: float, threads: int) -> float:
+    """Seconds for clients with so many steps, longest first, in blocks on so many threads."""
+    longest = steps[::block].astype(np.float64)
+    return seconds * float(max(longest.sum() / threads, longest.max(initial=0.0)))
+
+
+def block_size(found: Estimate, threads: int) -> Callable[[NDArray[np.int32]], int]:
+    """The fastest size of blocks for clients with so many steps, longest first."""
+
+    def size(steps: NDArray[np.int32]) -> int:
+        fitting = [block for block in BLOCKS if block < len(steps) + block // 2] or [BLOCKS[0]]
+        return min(fitting, key=lambda block: duration(steps, block, found.block_steps[block], threads))
+
+    return size
+
+
+def chunk_size(batched: Batched, budget: int, most: int) -> int:
+    """The most clients whose weights (three times: old, new, gradient) and results fit, a multiple of `LANES`."""
+    cost = batched_cost(batched, LANES)
+    each = max((cost.touched + cost.results) / LANES, 1.0)
+    return max(LANES, min(most, int(budget / each) // LANES * LANES))

@@ -53,12 +53,13 @@ class VectorisedWork:
         """The shared values' tensors."""
         return self.layout.pack_shared(shared)
 
-    def pack(self, read: Readable) -> list[Any]:
-        """The clients' tensors. Data are copied here, so only one thread at a time may do it."""
+    def pack(self, read: Readable, lanes: int = LANES) -> list[Any]:
+        """The clients' tensors, for a multiple of `lanes` clients. Data are copied here, so only one thread at a time
+        may do it."""
         with self.lock:
             for store in self.stores:
                 store.make_room()
-            return _Packing(self, read.values).feeds()
+            return _Packing(self, read.values, lanes).feeds()
 
     def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable) -> Chunk:
         """A packed chunk's results. May be called from several threads at once."""
@@ -84,24 +85,28 @@ def compile_vectorised(batched: Batched, layout: Layout) -> VectorisedWork:
     """The program of a batched graph."""
     graph = batched.graph
     sites = sites_in(graph)
-    varying = [k for k, feed in enumerate(batched.feeds) if feed.kind != "shared"]
-    types = graph.parameter_types()
-    specs = [*layout.shared_specs(), *(_spec(types[k]) for k in varying)]
 
     def run(*feeds: Any) -> list[Any]:
-        rest = list(feeds)
-        common = layout.shared_arguments(rest)
-        own = dict(zip(varying, rest, strict=True))
-        arguments = [
-            common[feed.parameter] if feed.kind == "shared" else own[k] for k, feed in enumerate(batched.feeds)
-        ]
         scope = Scope(flag_rank=1)
-        results = evaluate(graph, arguments, scope)
-        clients = extent(results[0], 0)
-        return [*results, _flags(scope, sites, clients)]
+        results = evaluate(graph, arguments_of(batched, layout, feeds), scope)
+        return [*results, flags_of(scope, sites, extent(results[0], 0))]
 
-    function = tf.function(run, input_signature=specs, autograph=False)
+    function = tf.function(run, input_signature=specs_of(batched, layout), autograph=False)
     return VectorisedWork(batched, layout, function, sites, layout.stores(), Lock())
+
+
+def specs_of(batched: Batched, layout: Layout) -> list[Any]:
+    """The signature: shared values, then the other feeds in their order."""
+    feeds = zip(batched.feeds, batched.graph.parameter_types(), strict=True)
+    return [*layout.shared_specs(), *(_spec(type) for feed, type in feeds if feed.kind != "shared")]
+
+
+def arguments_of(batched: Batched, layout: Layout, feeds: Sequence[Any]) -> list[Any]:
+    """The batched graph's arguments, from tensors in the order of `specs_of`."""
+    rest = list(feeds)
+    common = layout.shared_arguments(rest)
+    own = iter(rest)
+    return [common[feed.parameter] if feed.kind == "shared" else next(own) for feed in batched.feeds]
 
 
 def _spec(type: object) -> Any:
@@ -110,7 +115,7 @@ def _spec(type: object) -> Any:
     return spec_of(type)
 
 
-def _flags(scope: Scope, sites: tuple[Site, ...], clients: Any) -> Any:
+def flags_of(scope: Scope, sites: tuple[Site, ...], clients: Any) -> Any:
     """bool [C, sites]."""
     if not sites:
         return tf.zeros([clients, 0], tf.bool)
@@ -121,9 +126,9 @@ def _flags(scope: Scope, sites: tuple[Site, ...], clients: Any) -> Any:
 class _Packing:
     """The feeds of one chunk."""
 
-    def __init__(self, work: VectorisedWork, own: Sequence[tuple[LeafValue, ...]]) -> None:
+    def __init__(self, work: VectorisedWork, own: Sequence[tuple[LeafValue, ...]], lanes: int) -> None:
         self.work, self.own, self.layout = work, own, work.layout
-        self.lanes = -(-len(own) // LANES) * LANES
+        self.lanes = -(-len(own) // lanes) * lanes
         self.position = {k: n for n, k in enumerate(k for k, differs in enumerate(self.layout.varies) if differs)}
         self.group = {k: n for n, group in enumerate(self.layout.groups) for k in group.members}
         self.places = [self._places(group, store) for group, store in zip(self.layout.groups, work.stores, strict=True)]
@@ -143,7 +148,7 @@ class _Packing:
 
     def repeated(self, clients: list[T]) -> list[T]:
         """One thing for each lane."""
-        return [*clients, *[clients[0]] * (self.lanes - len(clients))]
+        return [*clients, *[clients[-1]] * (self.lanes - len(clients))]
 
     def lengths(self, parameter: int) -> NDArray[np.int32]:
         """How many elements each client has."""
@@ -154,7 +159,7 @@ class _Packing:
         return self.filled([place.start for place in self.places[self.group[parameter]]])
 
     def filled(self, numbers: Sequence[int]) -> NDArray[np.int32]:
-        """The clients' numbers, and the first one's again for each lane that is left."""
+        """The clients' numbers, and the last one's again for each lane that is left."""
         return np.array(self.repeated(list(numbers)), np.int32)
 
 

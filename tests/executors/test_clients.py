@@ -59,10 +59,11 @@ EXECUTORS = [
     lambda: ThreadedExecutor(threads=2, chunk=4),
     lambda: BatchedExecutor(strategy="sequential", chunk=7),
     lambda: BatchedExecutor(strategy="vectorised"),
+    lambda: BatchedExecutor(strategy="blocks"),
 ]
 
 
-@pytest.mark.parametrize("make", EXECUTORS, ids=["threaded", "sequential", "vectorised"])
+@pytest.mark.parametrize("make", EXECUTORS, ids=["threaded", "sequential", "vectorised", "blocks"])
 @pytest.mark.parametrize(
     ("layers", "options"),
     [((FEATURES, CLASSES), {}), ((FEATURES, 6, CLASSES), {"epochs": 2, "shuffled": True})],
@@ -82,9 +83,10 @@ def test_a_client_has_the_same_bits_in_any_chunk_and_any_place() -> None:
     order = np.random.default_rng(1).permutation(len(values)).tolist()
     first = run(BatchedExecutor(strategy="vectorised"), graph, weights, values)
     for chunk in (1, 3, 16, len(values)):
-        executor = BatchedExecutor(strategy="vectorised", chunk=chunk)
-        assert same_bits(first, run(executor, graph, weights, values)), chunk
-        assert same_bits(first, run(executor, graph, weights, values, order)), f"{chunk}, in another order"
+        for strategy in ("vectorised", "blocks"):
+            executor = BatchedExecutor(strategy=strategy, chunk=chunk)
+            assert same_bits(first, run(executor, graph, weights, values)), chunk
+            assert same_bits(first, run(executor, graph, weights, values, order)), f"{chunk}, in another order"
 
 
 def test_one_by_one_neither_threads_nor_chunks_nor_the_executor_change_a_bit() -> None:
@@ -98,14 +100,14 @@ def test_one_by_one_neither_threads_nor_chunks_nor_the_executor_change_a_bit() -
         assert same_bits(first, run(executor, graph, weights, values, order))
 
 
-@pytest.mark.parametrize("strategy", ["vectorised", "sequential"])
+@pytest.mark.parametrize("strategy", ["vectorised", "blocks", "sequential"])
 def test_one_trace_serves_rounds_of_other_cohorts(strategy: str) -> None:
     graph, weights, values = setting((FEATURES, CLASSES))
     executor = BatchedExecutor(strategy=strategy, chunk=16)
     for cohort in (values, values[:3], values[5:], [(Rows(x.rows[:3]), Rows(y.rows[:3])) for x, y in values[2:9]]):
         run(executor, graph, weights, cohort)
     work: Any = executor.compile_work(graph, (False, False, True, True))
-    traces = work.work.traces() if strategy == "vectorised" else work.work.program.traces()
+    traces = work.work.program.traces() if strategy == "sequential" else work.work.traces()
     assert traces == 1
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from fedlang.diagnostics import DiagnosticError
 from fedlang.executors.batched import BatchedExecutor
+from fedlang.executors.tensorflow.blocks import BlockWork
 from fedlang.executors.tensorflow.chunks import SequentialWork
 from fedlang.executors.tensorflow.start import tf
 from fedlang.executors.tensorflow.vectorised import VectorisedWork
@@ -18,6 +19,7 @@ from tests.executors.training import data_of, tasks_of, training_graph, weights_
 SIZES = [int(n) for n in np.random.default_rng(3).integers(0, 30, 60)]
 EXECUTORS: dict[str, Any] = {
     "vectorised": lambda **options: BatchedExecutor(strategy="vectorised", chunk=64, **options),
+    "blocks": lambda **options: BatchedExecutor(strategy="blocks", chunk=64, **options),
     "sequential": lambda **options: BatchedExecutor(strategy="sequential", chunk=64, **options),
     "threaded": lambda **options: ThreadedExecutor(threads=2, chunk=30),
 }
@@ -34,13 +36,13 @@ def results(executor: Any) -> tuple[dict[str, list[Any]], list[int]]:
 
 def break_above(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception, where: str) -> None:
     """More than `most` clients at once are too many, when packed or when run."""
-    for kind in (VectorisedWork, SequentialWork):
+    for kind in (VectorisedWork, BlockWork, SequentialWork):
         whole = getattr(kind, where)
 
-        def broken(self: Any, *given: Any, whole: Any = whole) -> Any:
+        def broken(self: Any, *given: Any, whole: Any = whole, **options: Any) -> Any:
             if len(given[-1].tasks) > most:
                 raise error
-            return whole(self, *given)
+            return whole(self, *given, **options)
 
         monkeypatch.setattr(kind, where, broken)
 

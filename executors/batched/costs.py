@@ -1,0 +1,209 @@
+"""What a graph costs: how often each kind of operation is called, how much it computes and how much memory it moves.
+
+In: a local graph, or the batched one, and how many clients a block has. Out: `Load`s, and with the figures of a machine
+(`calibration.py`) seconds. Sizes that only data tell are taken for `UNKNOWN`. Work of the loop over a client's
+batches is counted for one step, everything else once.
+
+An operation takes the time of a call, and then that of its arithmetic or of its memory, whichever is longer. What
+memory gives depends on how much of it the loop goes over at each step: a client's own weights stay near the processor
+when clients run one by one, and leave it when many are vectorised. That, and calls, are what the strategies differ in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import prod
+
+from fedlang.ir.graph import Graph, LeafType, Node, Tensor
+from fedlang.ir.operations import operation_of
+from fedlang.passes.batch import Batched
+from fedlang.types.dims import Atom, Quotient, Size, atoms_of, substitute
+from fedlang.types.dtypes import BYTES
+
+from .figures import Figures
+
+UNKNOWN = 16  # what a size that only data tell is taken for
+STEPS = 4  # what the number of steps of a loop inside another is taken for
+
+FREE = ("parameter", "constant", "get", "size", "broadcast", "iota", "check", "print", "probe", "stop_gradient")
+FREE_GROUPS = ("sequence", "string")
+HARD = ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "softplus", "erf", "power", "softmax")
+HARD_TOO = ("log_softmax", "sparse_softmax_cross_entropy", "random_uniform", "random_normal", "random_bits")
+CONVOLUTIONS = ("conv2d", "conv2d_input", "conv2d_kernel")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One kind of operation. `looped`: counted for one step of the loop over a client's batches."""
+
+    op: str
+    looped: bool
+    calls: float = 0.0
+    products: float = 0.0  # multiplications and additions in matrix products
+    convolved: float = 0.0  # those in convolutions
+    hard: float = 0.0  # elements of exponentials and the like
+    moved: float = 0.0  # bytes read and written
+
+    def plus(self, other: Load) -> Load:
+        """Both together."""
+        return Load(
+            self.op,
+            self.looped,
+            self.calls + other.calls,
+            self.products + other.products,
+            self.convolved + other.convolved,
+            self.hard + other.hard,
+            self.moved + other.moved,
+        )
+
+    def times(self, count: float) -> Load:
+        """`count` times the load."""
+        numbers = (self.calls, self.products, self.convolved, self.hard, self.moved)
+        return Load(self.op, self.looped, *(count * number for number in numbers))
+
+    def seconds(self, figures: Figures, touched: float) -> float:
+        """How long it takes, where a step goes over `touched` bytes."""
+        call = figures.product_call if self.op == "matmul" or self.op in CONVOLUTIONS else figures.call
+        arithmetic = self.products / figures.product + self.convolved / figures.convolution + self.hard / figures.hard
+        return self.calls * call + max(arithmetic, self.moved / figures.bandwidth(touched))
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """A program's loads, by operation; the bytes that one step goes over, and those of the results."""
+
+    loads: tuple[Load, ...]
+    touched: float
+    results: float
+
+    def seconds(self, figures: Figures, *, looped: bool) -> float:
+        """Of one step of the loop, or of everything around it."""
+        own = sum(load.seconds(figures, self.touched) for load in self.loads if load.looped == looped)
+        return own + figures.loop
+
+    def by_operation(self, figures: Figures, steps: float) -> dict[str, float]:
+        """Seconds by operation, for so many steps."""
+        found: dict[str, float] = {}
+        for load in self.loads:
+            seconds = load.seconds(figures, self.touched) * (steps if load.looped else 1)
+            found[load.op] = found.get(load.op, 0.0) + seconds
+        return found
+
+
+def cost_of(graph: Graph, *, clients: Atom | None = None, block: int = 1) -> Cost:
+    """The cost of a graph: a client's own, or the batched one for blocks of `block` clients."""
+    sizes = _Sizes(clients, block)
+    found: dict[tuple[str, bool], Load] = {}
+    for load in sizes.loads(graph, looped=False):
+        known = found.get((load.op, load.looped))
+        found[load.op, load.looped] = load if known is None else known.plus(load)
+    results = sum(sizes.bytes(type) for type in graph.result_types())
+    return Cost(tuple(found.values()), 3 * sizes.carried(graph), results)
+
+
+def batched_cost(batched: Batched, block: int) -> Cost:
+    """The cost of a batched graph for a block of clients."""
+    return cost_of(batched.graph, clients=batched.clients, block=block)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Sizes as numbers."""
+
+    clients: Atom | None
+    block: int
+
+    def number(self, size: Size) -> int:
+        """A size's number."""
+        if isinstance(size, int):
+            return size
+        found = substitute(size, lambda atom: None if isinstance(atom, Quotient) else self._atom(atom))
+        return max(found, 0) if isinstance(found, int) else UNKNOWN
+
+    def _atom(self, atom: Atom) -> int:
+        return self.block if atom == self.clients else UNKNOWN
+
+    def count(self, type: object) -> int:
+        """How many elements a tensor has."""
+        return prod(self.number(size) for size in type.shape) if isinstance(type, Tensor) else 0
+
+    def bytes(self, type: object) -> float:
+        """A tensor's bytes."""
+        return self.count(type) * BYTES.get(type.dtype, 8) if isinstance(type, Tensor) else 0.0
+
+    def carried(self, graph: Graph) -> float:
+        """The bytes that the largest loop of a graph carries from step to step and changes."""
+        most = 0.0
+        for node in graph.nodes:
+            if node.op == "fold":
+                body, carries = dict(node.attributes)["body"], dict(node.attributes)["carries"]
+                assert isinstance(body, Graph)
+                assert isinstance(carries, int)
+                most = max(most, sum(self.bytes(type) for type in body.result_types()[:carries]), self.carried(body))
+        return most
+
+    def loads(self, graph: Graph, *, looped: bool) -> Iterator[Load]:
+        """The loads of all nodes, at every depth."""
+        for node in graph.nodes:
+            if node.op in ("fold", "map"):
+                yield from self._loop(graph, node, looped)
+            elif node.op == "cond":
+                yield from (load for body in node.bodies for load in self.loads(body, looped=looped))
+            elif node.op not in FREE and operation_of(node.op).group not in FREE_GROUPS:
+                yield self._load(graph, node, looped)
+
+    def _loop(self, graph: Graph, node: Node, looped: bool) -> Iterator[Load]:
+        (body,) = node.bodies
+        first = dict(node.attributes)["captured"]
+        assert isinstance(first, int)
+        carries = dict(node.attributes).get("carries", 0)
+        assert isinstance(carries, int)
+        over = graph.nodes[node.inputs[first + carries]].leaf
+        length = over.shape[0] if isinstance(over, Tensor) else over.length
+        if not looped and not self._is_known(length):
+            yield from self.loads(body, looped=True)
+            return
+        steps = self.number(length) if self._is_known(length) else STEPS
+        yield from (load.times(steps) for load in self.loads(body, looped=looped))
+
+    def _is_known(self, size: Size) -> bool:
+        return isinstance(size, int) or set(atoms_of(size)) == {self.clients}
+
+    def _load(self, graph: Graph, node: Node, looped: bool) -> Load:
+        inputs = [graph.nodes[i] for i in node.inputs]
+        results = node.type if isinstance(node.type, tuple) else (node.type,)
+        load = Load(node.op, looped, 1.0, moved=sum(self._read(each, graph) for each in inputs) + self._sum(results))
+        if node.op == "matmul":
+            inner = inputs[0].tensor.shape[-2 if dict(node.attributes)["transpose_a"] else -1]
+            return replace(load, products=2.0 * self.count(node.tensor) * self.number(inner))
+        if node.op in CONVOLUTIONS:
+            return replace(load, convolved=self._convolved(node, inputs))
+        if operation_of(node.op).group == "gather" and inputs:
+            return replace(load, moved=2 * self._sum(results))
+        if node.op in HARD or node.op in HARD_TOO:
+            return replace(load, hard=float(max(self.count(each) for each in (node.tensor, *map(_type, inputs)))))
+        return load
+
+    def _read(self, node: Node, graph: Graph) -> float:
+        """The bytes read of an input; what is broadcast is read as it was."""
+        while node.op == "broadcast":
+            node = graph.nodes[node.inputs[0]]
+        return self._sum((node.type,) if not isinstance(node.type, tuple) else node.type)
+
+    def _sum(self, types: tuple[LeafType, ...]) -> float:
+        return sum(self.bytes(type) for type in types)
+
+    def _convolved(self, node: Node, inputs: list[Node]) -> float:
+        """Every place of the image after it meets every number of the kernel."""
+        after, kernel = {
+            "conv2d": (node, inputs[1]),
+            "conv2d_input": (inputs[0], inputs[1]),
+            "conv2d_kernel": (inputs[0], node),
+        }[node.op]
+        places = prod(self.number(size) for size in after.tensor.shape[:3])
+        return 2.0 * places * self.count(kernel.tensor)
+
+
+def _type(node: Node) -> object:
+    return node.type

@@ -1,0 +1,149 @@
+"""The choice of a strategy: from costs and figures alone, so the same everywhere; figures kept on disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedlang.executors.batched import calibration
+from fedlang.executors.batched.costs import batched_cost, cost_of
+from fedlang.executors.batched.figures import FIXED, Figures
+from fedlang.executors.batched.strategy import choose, chunk_size, duration, usual_steps
+from fedlang.ir.graph import Graph
+from fedlang.passes.batch import Batched, batch_graph
+from tests.executors.training import training_graph
+
+
+def both(layers: tuple[int, ...]) -> tuple[Batched, Graph]:
+    graph = training_graph(layers, 20)
+    return batch_graph(graph, (False,) * 2 * (len(layers) - 1) + (True, True)), graph
+
+
+def never() -> Figures:
+    raise AssertionError("nothing is measured where the answer is clear")
+
+
+def test_small_models_run_in_blocks_and_large_ones_one_by_one() -> None:
+    assert choose(*both((8, 3)), 2, never)[0] == "blocks"
+    large = choose(*both((2000, 1000, 10)), 2, lambda: FIXED)
+    assert large[0] == "sequential"
+    assert "one by one" in large[1]
+
+
+def test_the_machine_is_measured_where_it_matters() -> None:
+    """Slow calls favour blocks; slow memory favours clients one by one."""
+    asked = []
+
+    def measured(**changes: Any) -> Any:
+        def figures() -> Figures:
+            asked.append(changes)
+            return replace(FIXED, **changes)
+
+        return figures
+
+    work = both((784, 64, 10))
+    assert choose(*work, 2, measured(call=1e-4, product_call=1e-4, loop=1e-4))[0] == "blocks"
+    assert choose(*work, 2, measured(far=5e9, product_call=FIXED.call))[0] == "sequential"
+    assert len(asked) == 2
+
+
+def test_a_matrix_product_costs_what_it_computes() -> None:
+    cost = cost_of(training_graph((100, 10), 20))
+    (products,) = [load for load in cost.loads if load.op == "matmul"]
+    assert products.looped
+    assert products.calls == 2
+    assert products.products == 2 * (2 * 16 * 100 * 10), "forward, and by the weights; a batch is taken for 16"
+
+
+def test_calls_serve_a_block_and_memory_does_not() -> None:
+    batched, _ = both((100, 10))
+    small, large = batched_cost(batched, 16), batched_cost(batched, 128)
+    assert sum(load.calls for load in small.loads) == sum(load.calls for load in large.loads)
+    assert large.touched == 8 * small.touched
+    assert large.seconds(FIXED, looped=True) < 8 * small.seconds(FIXED, looped=True)
+
+
+def test_blocks_take_as_long_as_their_longest_clients() -> None:
+    steps = usual_steps()
+    assert len(steps) == 64
+    assert list(steps) == sorted(steps, reverse=True)
+    assert duration(steps, 64, 1.0, 1) == steps[0]
+    assert duration(steps, 16, 1.0, 1) == steps[::16].sum()
+    assert duration(steps, 64, 1.0, 4) == steps[0], "one block has one thread"
+
+
+def test_chunks_fit_the_budget() -> None:
+    batched, _ = both((784, 64, 10))
+    assert chunk_size(batched, 1 << 20, 128) == 16
+    assert chunk_size(batched, 1 << 30, 128) == 128
+    assert chunk_size(batched, 64 << 20, 128) % 16 == 0
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Measuring replaced, and how often it was done."""
+    times: list[int] = []
+
+    def measure() -> Figures:
+        times.append(1)
+        return replace(FIXED, call=3e-6)
+
+    monkeypatch.setattr(calibration, "measure", measure)
+    calibration._kept.cache_clear()
+    return times
+
+
+def test_figures_are_measured_once_and_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, measured: list[int]
+) -> None:
+    monkeypatch.setenv(calibration.VARIABLE, "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert calibration.figures().call == 3e-6
+    calibration._kept.cache_clear()
+    assert calibration.figures().call == 3e-6
+    assert len(measured) == 1
+    (path,) = (tmp_path / "fedlang").iterdir()
+    assert path.name.startswith("calibration-tf")
+    assert json.loads(path.read_text()) == asdict(replace(FIXED, call=3e-6))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"call": "fast"}', "NaN"])
+def test_a_damaged_file_is_measured_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, measured: list[int], text: str
+) -> None:
+    path = tmp_path / "kept.json"
+    path.write_text(text)
+    monkeypatch.setenv(calibration.VARIABLE, str(path))
+    assert calibration.figures().call == 3e-6
+    assert json.loads(path.read_text())["call"] == 3e-6
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e9, float("nan")])
+@pytest.mark.parametrize("name", [field.name for field in fields(Figures)])
+def test_figures_that_cannot_be_are_none(tmp_path: Path, name: str, value: float) -> None:
+    (tmp_path / "f.json").write_text(json.dumps({**asdict(FIXED), name: FIXED.call * value}))
+    assert calibration.read_figures(str(tmp_path / "f.json")) is None
+
+
+def test_off_is_the_same_everywhere(monkeypatch: pytest.MonkeyPatch, measured: list[int]) -> None:
+    monkeypatch.setenv(calibration.VARIABLE, "off")
+    assert calibration.figures() == FIXED
+    assert not measured
+
+
+def test_a_folder_that_cannot_be_written_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, measured: list[int]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(calibration.VARIABLE, str(tmp_path / "file" / "kept.json"))
+    assert calibration.figures().call == 3e-6
+
+
+def test_a_measurement_is_sane() -> None:
+    """No time is asserted, only that each figure is one that would be believed when it is read again."""
+    found = calibration.measure()
+    assert all(value > 0 for value in asdict(found).values())

@@ -29,6 +29,7 @@ from .figures import FIXED, Figures
 LANES = 16
 BLOCKS = (16, 32, 64, 128)
 CLEAR = 2.0  # a factor between two estimates that no measuring turns round
+AROUND = 40  # calls that a client, or a block, takes beside its own operations: its data are cut out, its results kept
 GAIN = 1.1  # how much faster than one by one blocks must be
 
 
@@ -75,7 +76,7 @@ def estimate(batched: Batched, work: Graph, threads: int, figures: Figures) -> E
     own, blocks = cost_of(work), {size: batched_cost(batched, size) for size in BLOCKS}
     step, around = own.seconds(figures, looped=True), own.seconds(figures, looped=False)
     steps = usual_steps()
-    sequential = float(steps.sum() * step + len(steps) * around) / threads
+    sequential = float(steps.sum() * step + len(steps) * (around + AROUND * figures.call)) / threads
     table = {size: cost.seconds(figures, looped=True) for size, cost in blocks.items()}
     best = min(BLOCKS, key=lambda size: duration(steps, size, table[size], threads))
     once = _once(blocks[best], figures, best, len(steps)) / threads
@@ -83,10 +84,10 @@ def estimate(batched: Batched, work: Graph, threads: int, figures: Figures) -> E
 
 
 def _once(cost: Cost, figures: Figures, block: int, clients: int) -> float:
-    return -(-clients // block) * cost.seconds(figures, looped=False)
+    return -(-clients // block) * (cost.seconds(figures, looped=False) + AROUND * figures.call)
 
 
-def usual_steps(clients: int = 64) -> NDArray[np.int32]:
+def usual_steps(clients: int = 128) -> NDArray[np.int32]:
     """The steps of a usual cohort's clients, longest first: log-normal, as sizes of clients mostly are."""
     places = (NormalDist().inv_cdf((k + 0.5) / clients) for k in reversed(range(clients)))
     return np.array([max(1, round(4 * exp(0.7 * place))) for place in places], np.int32)

@@ -69,11 +69,11 @@ def test_calls_serve_a_block_and_memory_does_not() -> None:
 
 def test_blocks_take_as_long_as_their_longest_clients() -> None:
     steps = usual_steps()
-    assert len(steps) == 64
+    assert len(steps) == 128
     assert list(steps) == sorted(steps, reverse=True)
-    assert duration(steps, 64, 1.0, 1) == steps[0]
+    assert duration(steps, 128, 1.0, 1) == steps[0]
     assert duration(steps, 16, 1.0, 1) == steps[::16].sum()
-    assert duration(steps, 64, 1.0, 4) == steps[0], "one block has one thread"
+    assert duration(steps, 128, 1.0, 4) == steps[0], "one block has one thread"
 
 
 def test_chunks_fit_the_budget() -> None:

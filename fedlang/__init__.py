@@ -21,6 +21,7 @@ if os.path.isdir(os.path.join(_beside, "grammar")):
 if TYPE_CHECKING:
     from fedlang import framework as framework
     from fedlang import learning as learning
+    from fedlang import simulation as simulation
     from fedlang import utils as utils
     from fedlang.diagnostics import DiagnosticError
     from fedlang.embed.computations import Computation, Process
@@ -89,7 +90,7 @@ _HOMES = {
     ),
 }  # fmt: skip
 
-_MODULES = ("framework", "learning", "utils")
+_MODULES = ("framework", "learning", "simulation", "utils")
 
 __all__ = [
     "CLIENTS",

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("fedlang.run",),
     ("fedlang.executors",),
     ("fedlang.data",),
-    ("fedlang.embed", "fedlang.learning", "fedlang.utils", "fedlang.framework"),
+    ("fedlang.embed", "fedlang.learning", "fedlang.utils", "fedlang.framework", "fedlang.simulation"),
     ("fedlang.testing",),
     ("fedlang", "fedlang.cli"),
 )
@@ -132,7 +132,7 @@ def test_the_rules_are_held(module: str, text: str, expected: str | None) -> Non
 
 def light_modules() -> list[str]:
     """What `fed check` needs, as far as it is there."""
-    parts = ("fedlang", "fedlang.cli", "fedlang.data")
+    parts = ("fedlang", "fedlang.cli", "fedlang.data", "fedlang.simulation")
     inside = [name for name in MODULES if any(name.startswith(f"{part}.") for part in FRONT_END)]
     return [name.removesuffix(".__init__") for name in inside] + [part for part in parts if is_module(part)]
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fedlang.data.clients import ClientData, ClientSequences, client_sequences
+    from fedlang.data.datasets import ClientDatasets
     from fedlang.data.pictures import plot_partition
     from fedlang.data.samples import Federated, load
 
 _HOMES = {
     "ClientData": "clients",
+    "ClientDatasets": "datasets",
     "ClientSequences": "clients",
     "Federated": "samples",
     "client_sequences": "clients",
@@ -23,7 +25,7 @@ _HOMES = {
     "plot_partition": "pictures",
 }
 
-__all__ = ["ClientData", "ClientSequences", "Federated", "client_sequences", "load", "plot_partition"]
+__all__ = ["ClientData", "ClientDatasets", "ClientSequences", "Federated", "client_sequences", "load", "plot_partition"]
 
 
 def __getattr__(name: str) -> object:

@@ -9,66 +9,23 @@ unless it is in memory anyway, so data of any number of clients passes through t
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Generic, Self, TypeVar
+from functools import partial
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedlang.data.convert import batches_of, examples_of, is_dataset
+from fedlang.data.datasets import ClientDatasets, DatasetClients, dataset_of
 from fedlang.data.errors import no_clients, other_fields, unreadable_clients, wrong_count
+from fedlang.data.readers import Clients
 from fedlang.data.trees import Examples, Sequences, join_trees, map_leaves, named_leaves, structure_of
-from fedlang.run.errors import duplicate_client, unknown_client
 from fedlang.run.random import identity_of, key_of_seed, random_at, random_permutation
 from fedlang.run.sequences import Array, Rows
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Clients(Generic[T]):
-    """Client ids and the function that reads one client. `DiagnosticError` FED0620 if an id is there twice."""
-
-    client_ids: tuple[str, ...]
-    reader: Callable[[str], T]
-
-    def __post_init__(self) -> None:
-        seen: set[str] = set()
-        for client in self.client_ids:
-            if client in seen:
-                raise duplicate_client(client)
-            seen.add(client)
-
-    def __len__(self) -> int:
-        return len(self.client_ids)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.client_ids)
-
-    @cached_property
-    def _known(self) -> frozenset[str]:
-        return frozenset(self.client_ids)
-
-    def _verify_known(self, client_id: str) -> None:
-        if client_id not in self._known:
-            raise unknown_client(client_id, self.client_ids)
-
-    def _read(self, client_id: str) -> T:
-        self._verify_known(client_id)
-        return self.reader(client_id)
-
-    def subset(self, client_ids: Iterable[str]) -> Self:
-        """These clients only, in this order. `DiagnosticError` FED0618 for one that is not there."""
-        chosen = tuple(client_ids)
-        for client in chosen:
-            self._verify_known(client)
-        return type(self)(chosen, self.reader)
-
-    def first(self, count: int) -> Self:
-        """The first clients, at most `count`."""
-        return type(self)(self.client_ids[:count], self.reader)
 
 
 @dataclass(frozen=True)
@@ -85,7 +42,7 @@ class ClientSequences(Clients[Sequences]):
 
 
 @dataclass(frozen=True)
-class ClientData(Clients[Examples]):
+class ClientData(DatasetClients[Examples]):
     """For each client its examples, stacked: leaf arrays with one first axis."""
 
     @classmethod
@@ -115,6 +72,10 @@ class ClientData(Clients[Examples]):
     def client(self, client_id: str) -> Sequences:
         """The same: what a run asks for."""
         return self.sequence(client_id)
+
+    def create_tf_dataset_for_client(self, client_id: str) -> Any:
+        """The client's examples as a `tf.data.Dataset` of one example an element."""
+        return dataset_of(self.examples(client_id))
 
     def count(self, client_id: str) -> int:
         """How many examples the client has; reads them."""
@@ -187,6 +148,10 @@ def client_sequences(clients: object, *, batched: bool = False) -> ClientSequenc
         return clients
     if isinstance(clients, ClientData):
         return ClientSequences(clients.client_ids, clients.sequence)
+    if isinstance(clients, ClientDatasets) and batched:
+        return ClientSequences(clients.client_ids, lambda client: batches_of(client, clients.client(client)))
+    if isinstance(clients, ClientDatasets):
+        return client_sequences(ClientData.from_function(clients.client_ids, clients.client))
     named = _named(clients)
     if not batched:
         return client_sequences(ClientData.from_dict(named))

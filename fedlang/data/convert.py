@@ -108,7 +108,10 @@ def _strings(client: str, array: Array, path: str) -> Array:
     for place, text in np.ndenumerate(array):
         if not isinstance(text, (str, bytes)):
             raise errors.wrong_dtype(client, path, f"object ({type(text).__name__})")
-        texts[place] = text.decode() if isinstance(text, bytes) else text
+        try:
+            texts[place] = text.decode() if isinstance(text, bytes) else text
+        except UnicodeDecodeError:
+            raise errors.wrong_dtype(client, path, "bytes (that are no UTF-8 text)") from None
     return texts
 
 

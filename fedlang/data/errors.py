@@ -89,6 +89,55 @@ def unreadable_clients(found: str) -> DiagnosticError:
     return _error("FED0713", f"a value of type {found} holds no clients", hint=hint)
 
 
+def unreadable_path(path: object, why: str) -> DiagnosticError:
+    """A file or folder that is not there, or that may not be read."""
+    return _error("FED0714", f"`{path}` cannot be read: {why}")
+
+
+def damaged_file(path: object, layout: str, why: str, hint: str = "") -> DiagnosticError:
+    """A file that is cut short, or that is not of its layout at all."""
+    return _error("FED0715", f"`{path}` is damaged, or no {layout} file", why, hint=hint)
+
+
+def missing_part(path: object, part: str, known: Sequence[str]) -> DiagnosticError:
+    """A file without a group, a table, a column or a key that its layout has."""
+    notes = (f"there is {_list(known)}",) if known else ()
+    return _error("FED0716", f"`{path}` has no {part}", *notes)
+
+
+def wrong_feature(client: str, feature: str, found: str, needed: str) -> DiagnosticError:
+    """Values in a file that are not what its reader was told to find."""
+    title = f"client {client} has {found} in the feature `{feature}`"
+    return _error("FED0717", title, f"needed is {needed}")
+
+
+def unknown_split(path: object, split: str, known: Sequence[str]) -> DiagnosticError:
+    """A split that a file does not have."""
+    return _error("FED0718", f"`{path}` has no split `{split}`", f"there is {_list(known)}", hint=_nearest(split, known))
+
+
+def no_download(url: str, why: str, place: object) -> DiagnosticError:
+    """A published file that cannot be fetched."""
+    hint = f"fetch it where there is a connection, and put it at {place}"
+    return _error("FED0719", f"{url} cannot be downloaded", why, hint=hint)
+
+
+def wrong_checksum(path: object, found: str, needed: str) -> DiagnosticError:
+    """A file that is not the one that was published."""
+    notes = (f"its SHA-256 is {found}", f"that of the published file is {needed}")
+    return _error("FED0720", f"`{path}` is not the published file", *notes, hint="delete it, and load the data again")
+
+
+def missing_library(library: str, extra: str) -> DiagnosticError:
+    """A library that is needed and not installed."""
+    return _error("FED0721", f"this needs {library}", hint=f"pip install 'fedlang[{extra}]'")
+
+
+def cannot_write(path: object, why: str, hint: str = "") -> DiagnosticError:
+    """A file that cannot be written, or data that its layout has no place for."""
+    return _error("FED0722", f"`{path}` cannot be written: {why}", hint=hint)
+
+
 def _leaf(path: str) -> str:
     return f"`{path}`" if path else "its array"
 

@@ -1,0 +1,51 @@
+"""Data for simulated federations, under the names that users of TensorFlow Federated know.
+
+train, test = fl.simulation.datasets.mnist.load_data()
+process.next(state, [train.create_tf_dataset_for_client(client).batch(20) for client in train.client_ids[:10]])
+
+Names are loaded when they are first used; what they do lies in `fedlang.data`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedlang.data import partition
+    from fedlang.data.clients import ClientData
+    from fedlang.data.datasets import ClientDatasets
+    from fedlang.data.pictures import plot_partition
+    from fedlang.simulation import datasets
+    from fedlang.simulation.client_data import FilePerUserClientData, FromTensorSlicesClientData
+
+_HOMES = {
+    "ClientData": "fedlang.data.clients",
+    "ClientDatasets": "fedlang.data.datasets",
+    "FilePerUserClientData": "fedlang.simulation.client_data",
+    "FromTensorSlicesClientData": "fedlang.simulation.client_data",
+    "plot_partition": "fedlang.data.pictures",
+}
+_MODULES = {"datasets": "fedlang.simulation.datasets", "partition": "fedlang.data.partition"}
+
+__all__ = [
+    "ClientData",
+    "ClientDatasets",
+    "FilePerUserClientData",
+    "FromTensorSlicesClientData",
+    "datasets",
+    "partition",
+    "plot_partition",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

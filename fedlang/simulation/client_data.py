@@ -1,0 +1,46 @@
+"""Ways to make client data that TensorFlow Federated has classes for. Calls of these give the data itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from fedlang.data.clients import ClientData
+from fedlang.data.datasets import ClientDatasets
+from fedlang.data.errors import unreadable_path
+
+
+class FromTensorSlicesClientData:
+    """Client data in memory: for each client id arrays, or a dict or tuple of them, whose first axis counts examples."""
+
+    def __new__(cls, tensor_slices_dict: Mapping[str, object]) -> ClientData:  # type: ignore[misc]
+        """`ClientData` with sorted ids. `DiagnosticError` FED0702 to FED0708 names the client that is wrong."""
+        return ClientData.from_dict({client: tensor_slices_dict[client] for client in sorted(tensor_slices_dict)})
+
+
+class FilePerUserClientData:
+    """Client data in one file for each client, read at each use."""
+
+    def __new__(  # type: ignore[misc]
+        cls, client_ids_to_files: Mapping[str, str | PathLike[str]], dataset_fn: Callable[[str], Any]
+    ) -> ClientDatasets:
+        """`ClientDatasets` with sorted ids; `dataset_fn` makes of a path a dataset, arrays or a list of elements."""
+        paths = {client: Path(client_ids_to_files[client]) for client in sorted(client_ids_to_files)}
+
+        def read(client: str) -> Any:
+            if not paths[client].is_file():
+                raise unreadable_path(paths[client], f"there is no such file for client {client}")
+            return dataset_fn(str(paths[client]))
+
+        return ClientDatasets(tuple(paths), read)
+
+    @staticmethod
+    def create_from_dir(path: str | PathLike[str], create_tf_dataset_fn: Callable[[str], Any]) -> ClientDatasets:
+        """The files of a folder, each a client called by the file's name. FED0714 for a folder that cannot be read."""
+        try:
+            files = {file.name: file for file in Path(path).iterdir() if file.is_file()}
+        except OSError as error:
+            raise unreadable_path(path, error.strerror or str(error)) from None
+        return FilePerUserClientData(files, create_tf_dataset_fn)  # type: ignore[return-value]

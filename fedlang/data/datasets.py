@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from fedlang.data.convert import is_dataset
 from fedlang.data.errors import missing_library, no_clients, wrong_count
@@ -61,12 +61,12 @@ class DatasetClients(Clients[T]):
 
         client_data.preprocess(lambda dataset: dataset.shuffle(500, seed=1).batch(20))
         """
-        return ClientDatasets(
-            self.client_ids, lambda client: preprocess_fn(self.create_tf_dataset_for_client(client))
-        )
+        return ClientDatasets(self.client_ids, lambda client: preprocess_fn(self.create_tf_dataset_for_client(client)))
 
     @classmethod
-    def from_clients_and_fn(cls, client_ids: Iterable[str], create_tf_dataset_for_client_fn: Callable[[str], Any]) -> ClientDatasets:
+    def from_clients_and_fn(
+        cls, client_ids: Iterable[str], create_tf_dataset_for_client_fn: Callable[[str], Any]
+    ) -> ClientDatasets:
         """Client data whose datasets a function makes from ids, at each use. It is plain Python, and is not traced."""
         return ClientDatasets(tuple(client_ids), create_tf_dataset_for_client_fn)
 

@@ -113,7 +113,8 @@ def wrong_feature(client: str, feature: str, found: str, needed: str) -> Diagnos
 
 def unknown_split(path: object, split: str, known: Sequence[str]) -> DiagnosticError:
     """A split that a file does not have."""
-    return _error("FED0718", f"`{path}` has no split `{split}`", f"there is {_list(known)}", hint=_nearest(split, known))
+    there_is = f"there is {_list(known)}"
+    return _error("FED0718", f"`{path}` has no split `{split}`", there_is, hint=_nearest(split, known))
 
 
 def no_download(url: str, why: str, place: object) -> DiagnosticError:

@@ -13,7 +13,7 @@ from fedlang.data.errors import unreadable_path
 
 
 class FromTensorSlicesClientData:
-    """Client data in memory: for each client id arrays, or a dict or tuple of them, whose first axis counts examples."""
+    """Client data in memory: for each client arrays, or a dict or tuple of them, whose first axis counts examples."""
 
     def __new__(cls, tensor_slices_dict: Mapping[str, object]) -> ClientData:  # type: ignore[misc]
         """`ClientData` with sorted ids. `DiagnosticError` FED0702 to FED0708 names the client that is wrong."""
@@ -43,4 +43,4 @@ class FilePerUserClientData:
             files = {file.name: file for file in Path(path).iterdir() if file.is_file()}
         except OSError as error:
             raise unreadable_path(path, error.strerror or str(error)) from None
-        return FilePerUserClientData(files, create_tf_dataset_fn)  # type: ignore[return-value]
+        return FilePerUserClientData(files, create_tf_dataset_fn)

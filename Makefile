@@ -25,8 +25,8 @@ check: .venv ## Lint, formatting and types
 golden: .venv ## Write the expected outputs of the tests anew; read the diff as you would code
 	FEDLANG_UPDATE_GOLDEN=1 $(PYTEST) -n $(JOBS) --dist loadfile
 
-bench: .venv ## Measure the executors
-	$(BIN)/python -m benchmarks
+bench: .venv ## Measure the executors beside a centralised loop and other simulators (docs/benchmarks.md)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 clean: ## Remove what was made
 	rm -rf .venv build dist runs .pytest_cache .ruff_cache .mypy_cache .hypothesis

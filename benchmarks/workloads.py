@@ -1,168 +1,138 @@
-"""The workloads by which federated simulators are compared, beside one centralised compiled TensorFlow loop.
+"""The workloads: a model, the clients' sizes, batches, a rate, and the targets they are held to.
 
-The ratio is the time of a round over that of the loop, which takes the same number of steps on the same batches (for
-softmax regression see also `rounds.py`, with unequal clients). All are measured in one process, in turn; medians.
+A round is one epoch of gradient descent at each client and the mean of their weights by examples. Data are random, made
+from a seed; so is the order: nothing is shuffled, so that all contenders take the same steps.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import fedlang as fl
-from benchmarks.rounds import median_time
+from benchmarks.models import CNN, LSTM, SOFTMAX, Model
+from benchmarks.rows import Target
 from fedlang.data.clients import ClientData
 
-PROGRAMS = Path(__file__).parent / "programs"
-Weights = list[Any]
+Arrays = list[np.ndarray]
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A process, its data, and the same model as a TensorFlow loss of a list of weights."""
+    """What is trained, on what. `clients` (x, y) and `weights`, where each round starts, are made when asked for."""
 
     name: str
-    process: Callable[[], fl.Process]
-    examples: Callable[[np.random.Generator, int], dict[str, np.ndarray]]
-    clients: int
-    size: int
+    title: str
+    model: Model
+    sizes: tuple[int, ...]
     batch: int
-    shapes: tuple[tuple[int, ...], ...]
-    loss: Callable[..., Any]
     rate: float
+    targets: tuple[Target, ...] = field(default=(), repr=False)
+
+    @property
+    def steps(self) -> int:
+        """Steps of gradient descent in a round."""
+        return sum(-(-size // self.batch) for size in self.sizes)
+
+    @cached_property
+    def clients(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Each client's examples."""
+        random = np.random.default_rng(1)
+        return [self.model.examples(random, size) for size in self.sizes]
+
+    @cached_property
+    def data(self) -> ClientData:
+        """The same as client data, by the names the program gives them."""
+        return ClientData.from_list([dict(zip(self.model.fields, each, strict=True)) for each in self.clients])
+
+    @cached_property
+    def process(self) -> fl.Process:
+        """The program."""
+        return self.model.load().with_settings(rate=self.rate)
+
+    @cached_property
+    def weights(self) -> Arrays:
+        """The weights that every round starts from."""
+        return leaves(self.process.initialize(0).weights)
+
+    def save(self, path: Path) -> None:
+        """Writes what an adapter needs."""
+        x, y = (np.concatenate(each) for each in zip(*self.clients, strict=True))
+        weights = {f"w{k}": each for k, each in enumerate(self.weights)}
+        np.savez(path, model=self.model.name, batch=self.batch, rate=self.rate, sizes=self.sizes, x=x, y=y, **weights)
+
+    def smaller(self, clients: int) -> Workload:
+        """The same with at most so many clients; it has no targets."""
+        return replace(self, sizes=self.sizes[:clients], targets=())
 
 
-def _softmax_loss(tf: Any, w: Weights, x: Any, y: Any) -> Any:
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, x @ w[0] + w[1]))
+def leaves(record: Any) -> Arrays:
+    """The arrays in a record, in its order."""
+    if hasattr(record, "items"):
+        return [leaf for _, value in record.items() for leaf in leaves(value)]
+    return [np.asarray(record)]
 
 
-def _cnn_loss(tf: Any, w: Weights, x: Any, y: Any) -> Any:
-    first = tf.nn.relu(tf.nn.conv2d(x, w[0], 1, "VALID") + w[1])
-    second = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(first, w[2], 1, "VALID") + w[3]), 2, 2, "VALID")
-    hidden = tf.nn.relu(tf.reshape(second, [-1, 12544]) @ w[4] + w[5])
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, hidden @ w[6] + w[7]))
+def unequal(count: int, mean: float, deviation: float) -> tuple[int, ...]:
+    """Log-normal sizes of that mean (0.5 % off at most), from 1 to 20 times it."""
+    middle = np.log(mean) - deviation**2 / 2
+    drawn = np.random.default_rng(0).lognormal(middle, deviation, count)
+    return tuple(int(size) for size in np.clip(np.rint(drawn * (mean / drawn.mean())), 1, 20 * mean))
 
 
-def _lstm_loss(tf: Any, w: Weights, following: Any, tokens: Any) -> Any:
-    xs = tf.transpose(tf.gather(w[0], tokens), [1, 0, 2])
-
-    def step(t: Any, hidden: Any, cell: Any, outputs: Any) -> tuple[Any, ...]:
-        i, f, c, o = tf.split(xs[t] @ w[1] + hidden @ w[2] + w[3], 4, axis=1)
-        cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(c)
-        hidden = tf.sigmoid(o) * tf.tanh(cell)
-        return t + 1, hidden, cell, outputs.write(t, hidden)
-
-    zero = tf.zeros([tf.shape(tokens)[0], 256])
-    first = (tf.constant(0), zero, zero, tf.TensorArray(tf.float32, 80))
-    outputs = tf.while_loop(lambda t, *_: t < 80, step, first)[3].stack()
-    targets = tf.transpose(following, [1, 0])
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, outputs @ w[4]))
-
-
-def _digits(r: np.random.Generator, n: int) -> dict[str, np.ndarray]:
-    return {"x": r.random((n, 784), dtype=np.float32), "y": r.integers(0, 10, n, dtype=np.int32)}
-
-
-def _images(r: np.random.Generator, n: int) -> dict[str, np.ndarray]:
-    return {"x": r.random((n, 32, 32, 3), dtype=np.float32), "y": r.integers(0, 10, n, dtype=np.int32)}
-
-
-def _text(r: np.random.Generator, n: int) -> dict[str, np.ndarray]:
-    return {name: r.integers(0, 86, (n, 80), dtype=np.int32) for name in ("next", "tokens")}
-
-
-def _softmax_process() -> fl.Process:
-    process = fl.load(Path(__file__).parent.parent / "examples" / "mnist.fed").mnist
-    assert isinstance(process, fl.Process)
-    return process
-
+TRANSLATED = Target("keras, translated", over="batched", at_most=1.1)
+CALLED = Target("keras, called", over="batched", at_most=1.5)
 
 WORKLOADS = (
     Workload(
-        "softmax 784-10, 50 x 60, batch 10", _softmax_process, _digits, 50, 60, 10,
-        ((784, 10), (10,)), _softmax_loss, 0.1,
+        "softmax50",
+        "softmax 784-10, 50 clients of 60, batches of 10",
+        SOFTMAX,
+        (60,) * 50,
+        10,
+        0.1,
+        (
+            Target("batched", over="centralised", at_most=0.45),
+            Target("fedjax", over="batched", at_least=6.0),
+            Target("pfl", over="batched", at_least=15.0),
+            TRANSLATED,
+            CALLED,
+        ),
     ),
     Workload(
-        "softmax 784-10, 1000 x 97, batch 20", _softmax_process, _digits, 1000, 97, 20,
-        ((784, 10), (10,)), _softmax_loss, 0.1,
+        "softmax1000",
+        "softmax 784-10, 1,000 clients of 97 on average, batches of 20",
+        SOFTMAX,
+        unequal(1000, 97, 0.5),
+        20,
+        0.1,
+        (Target("batched", at_most=0.25), Target("tff", over="batched", at_least=100.0), TRANSLATED, CALLED),
     ),
     Workload(
-        "CIFAR CNN, 50 x 50, batch 10", lambda: fl.load(PROGRAMS / "cnn.fed").cnn, _images, 50, 50, 10,
-        ((3, 3, 3, 32), (32,), (3, 3, 32, 64), (64,), (12544, 128), (128,), (128, 10), (10,)), _cnn_loss, 0.1,
+        "cnn",
+        "CIFAR CNN of 1,626,442 parameters, 50 clients of 50, batches of 10",
+        CNN,
+        (50,) * 50,
+        10,
+        0.1,
+        (
+            Target("batched", over="centralised", at_most=0.95),
+            Target("pfl", over="batched", at_least=1.0),
+            TRANSLATED,
+            CALLED,
+        ),
     ),
     Workload(
-        "character LSTM, 10 x 40, batch 10", lambda: fl.load(PROGRAMS / "lstm.fed").characters, _text, 10, 40, 10,
-        ((86, 8), (8, 1024), (256, 1024), (1024,), (256, 86)), _lstm_loss, 0.5,
+        "lstm",
+        "character LSTM of 256, 10 clients of 40 texts of 80, batches of 10",
+        LSTM,
+        (40,) * 10,
+        10,
+        0.5,
+        (Target("batched", over="centralised", at_most=1.1), TRANSLATED, CALLED),
     ),
-)  # fmt: skip
-
-
-def centralised(work: Workload, every: list[dict[str, np.ndarray]]) -> Callable[[], object]:
-    """One compiled loop of gradient descent over all batches of all clients."""
-    import tensorflow as tf
-
-    first, second = (tf.constant(np.concatenate([e[name] for e in every])) for name in sorted(every[0]))
-    ends, start = [0], 0
-    for _ in every:
-        ends += [start + min(at + work.batch, work.size) for at in range(0, work.size, work.batch)]
-        start += work.size
-    splits, steps = tf.constant(ends, tf.int32), len(ends) - 1
-    random = np.random.default_rng(0)
-    weights = [tf.constant(0.02 * random.standard_normal(shape), tf.float32) for shape in work.shapes]
-
-    @tf.function(autograph=False)
-    def loop() -> object:
-        def step(t: Any, *w: Any) -> tuple[Any, ...]:
-            rows = slice(splits[t], splits[t + 1])
-            with tf.GradientTape() as tape:
-                tape.watch(w)
-                value = work.loss(tf, list(w), first[rows], second[rows])
-            slopes = [tf.convert_to_tensor(slope) for slope in tape.gradient(value, w)]
-            return t + 1, *(a - work.rate * slope for a, slope in zip(w, slopes, strict=True))
-
-        return tf.while_loop(lambda t, *_: t < steps, step, (tf.constant(0), *weights))
-
-    return loop
-
-
-def measure(work: Workload, executors: list[str], repeats: int) -> list[dict[str, object]]:
-    """A row for the loop and for each executor."""
-    random = np.random.default_rng(1)
-    every = [work.examples(random, work.size) for _ in range(work.clients)]
-    data = ClientData.from_list(every).batches(work.batch)
-    _, central = median_time(centralised(work, every), repeats)
-    rows: list[dict[str, object]] = [{"workload": work.name, "what": "centralised", "round": central, "ratio": 1.0}]
-    process = work.process()
-    state = process.initialize(0)
-    for name in executors:
-        first, time = median_time(lambda n=name: process.run_round(state, (data,), executor=n), repeats)
-        rows.append({"workload": work.name, "what": name, "round": time, "ratio": time / central, "first": first})
-        print(f"  {work.name}, {name}: {time * 1e3:.1f} ms, {time / central:.2f}", file=sys.stderr)
-    return rows
-
-
-def main() -> None:
-    """Measures and prints; `--json FILE` keeps the rows."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--executors", default="threaded,batched")
-    parser.add_argument("--only", default="", help="workloads whose name holds this")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    chosen = [work for work in WORKLOADS if given.only in work.name]
-    rows = [row for work in chosen for row in measure(work, given.executors.split(","), given.repeats)]
-    for row in rows:
-        print(f"{row['workload']:<38}{row['what']:<14}{row['round'] * 1e3:>10.1f} ms{row['ratio']:>8.2f}")  # type: ignore[operator]
-    if given.json is not None:
-        given.json.write_text(json.dumps(rows, indent=1))
-
-
-if __name__ == "__main__":
-    main()
+)

@@ -58,15 +58,15 @@ class PythonComputation(Declared, Computation):
         if trace is not None:
             trace.use(self)
             return call(trace, self.declared_name, args, kwargs)
-        try:
-            return Computation.__call__(self, *args, **kwargs)
-        except DiagnosticError as wrong:
-            place = (Label(caller_span()),)
-            raise DiagnosticError(*(d if d.labels else d.replace(labels=place) for d in wrong.diagnostics)) from None
+        return Computation.__call__(self, *args, **kwargs)
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None, **how: Any) -> Any:
         """A call; text comes back as bytes, as from TensorFlow, and what all clients share as one value."""
-        found = Computation.run(self, args, kwargs, **how)
+        try:
+            found = Computation.run(self, args, kwargs, **how)
+        except DiagnosticError as wrong:
+            place = (Label(caller_span()),)
+            raise DiagnosticError(*(d if d.labels else d.replace(labels=place) for d in wrong.diagnostics)) from None
         if self.kind == "fn":
             return found
         return with_bytes(found.shared if isinstance(found, ClientState) and found.is_shared else found)

@@ -9,12 +9,15 @@ A `Process` of a `.fed` file is one already; wrapped, its rounds unpack.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fedlang.embed import errors
 from fedlang.embed.computations import Computation, Process, Step, merge_client_state
 from fedlang.embed.notebook import signatures_html
 from fedlang.embed.records import Round
+from fedlang.run.executor import Executor, Sink
+from fedlang.run.rounds import Policy
 from fedlang.types.solve import Solver
 from fedlang.types.types import (
     KEY,
@@ -64,7 +67,20 @@ class IterativeProcess:
         return self._first(*args, **kwargs)
 
     def _next(self, state: Any, *args: Any, **kwargs: Any) -> Any:
-        found = self._following(state, *args, **kwargs)
+        return self.run_round(state, args, kwargs)
+
+    def run_round(
+        self,
+        state: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        executor: Executor | str | None = None,
+        policy: Policy | None = None,
+        sink: Sink | None = None,
+    ) -> Any:
+        """As `next`, with an executor, a policy for clients that fail, and a sink for what is printed."""
+        found = self._following.run((state, *args), kwargs, executor=executor, policy=policy, sink=sink)
         if self._parts is None:
             return merge_client_state(state, found)
         names = [name for name, _ in self._parts]

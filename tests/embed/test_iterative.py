@@ -187,3 +187,28 @@ def test_executors_of_the_framework() -> None:
             fl.framework.set_default_executor("fast")
     finally:
         fl.framework.set_default_executor()
+
+
+def test_a_round_with_a_policy_and_an_executor() -> None:
+    process = fl.utils.IterativeProcess(P.initialize, P.next)
+    policy = fl.Policy(drop_invalid=True)
+    state, metrics = process.run_round(
+        process.initialize(), ([1.0, float("nan")],), policy=policy, executor="reference"
+    )
+    assert (state.total, metrics.mean) == (1.0, 1.0)
+    with pytest.raises(fl.DiagnosticError):
+        process.next(process.initialize(), [1.0, float("nan")])
+
+
+def test_where_a_round_is_called_with_what_does_not_fit() -> None:
+    initialize = fl.federated_computation(lambda: fl.federated_value(0, fl.SERVER))
+    following = fl.federated_computation(
+        lambda state, x: state + fl.federated_sum(x), "int32@SERVER", "<int32>@CLIENTS"
+    )
+    process = fl.utils.IterativeProcess(initialize, following)
+    assert process.next(process.initialize(), [1, 2]) == 3
+    with pytest.raises(fl.DiagnosticError, match=r"test_iterative\.py") as caught:
+        process.next(0, ["a"])
+    span = caught.value.diagnostics[0].span
+    assert span is not None
+    assert span.text == 'process.next(0, ["a"])'

@@ -17,10 +17,11 @@ Backward, a fold in the other direction carries the cotangents of the carries an
     step t:  recompute f(k, c[t], x[t]) inside the body, differentiate it there with (dc, dy[t]) and get
              dc for the step before,  dk + its share,  dx[t] as an output
 
-It starts with the cotangents of the last carries. Only carries are saved: each step's inner values are computed once
-more, a known price that keeps memory at one carry a step. Which carries have a cotangent at all is found first, as a
-fixed point: those whose last value has one, and those that a step reads on the way to such a carry or to an output that
-has one. Saved carries that the backward body does not read are removed by the dead code pass, with their outputs.
+It starts with the cotangents of the last carries. Saved are the carries and the results of contractions (matrix
+products and convolutions), which cost more to compute again than to keep; each step's other values are computed once
+more from those. Which carries have a cotangent at all is found first, as a fixed point: those whose last value has one,
+and those that a step reads on the way to such a carry or to an output that has one. Saved values that the backward body
+does not read are removed by the dead code pass, with their outputs.
 
 A choice is differentiated in both branches; the cotangents of the branch that is not taken are zeros, chosen, not
 multiplied, so its infinities do not matter. Each branch recomputes its inner values. A map is a fold without carries.
@@ -31,15 +32,16 @@ Effects happen forward only: what is recomputed is stripped of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from fedlang.diagnostics import Diagnostic, DiagnosticError, Label
 from fedlang.ir.graph import Builder, Graph, LeafType, Node, Tensor
 from fedlang.ir.rules import is_float, length_of
 from fedlang.ir.sizes import leaves_of
 from fedlang.source import Span
-from fedlang.types.dims import Size
+from fedlang.types.dims import Size, atoms_of
 
 from . import derivatives, emit
 from .activity import Activity, has_derivative, loop_activity
@@ -137,9 +139,14 @@ class Tape:
 
     # Forward.
 
-    def forward(self, arguments: Sequence[int | None]) -> tuple[int, ...]:
-        """Copies the graph; gives its results. An argument that is None must not be read."""
-        given = dict(zip(self.graph.parameters, arguments, strict=True))
+    def forward(
+        self, arguments: Sequence[int | None], known: Mapping[int, int] = MappingProxyType({})
+    ) -> tuple[int, ...]:
+        """Copies the graph; gives its results.
+
+        An argument that is None must not be read. `known` are values of inner nodes, which are not computed again.
+        """
+        given = {**dict(zip(self.graph.parameters, arguments, strict=True)), **known}
         effects = set(self.graph.effects)
         for index in range(len(self.graph.nodes)):
             if index in given:
@@ -248,7 +255,11 @@ class Tape:
         over = values[captured + carries :]
         saved = self._saved(index, node)
         activity = loop_activity(node, self.active_inputs(node))
-        self._reverse_loop(node, activity, parts, values[:captured], values[captured : captured + carries], saved, over)
+        kept = contractions_in(graph_of(node), captured + carries)
+        at = len(leaves_of(self.builder.nodes[self.value(index)].type)) - len(kept)
+        products = {inner: self.builder.get(self.value(index), at + k) for k, inner in enumerate(kept)}
+        carried = values[captured : captured + carries]
+        self._reverse_loop(node, activity, parts, values[:captured], carried, saved, products, over)
 
     def _saved(self, index: int, node: Node) -> list[int | None]:
         """The carries before each step, that the forward fold gives after its own results; None for a sequence."""
@@ -263,7 +274,7 @@ class Tape:
         """A loop that carries nothing; its output's cotangent is stacked."""
         captured, values = number_of(node, "captured"), self.inputs(node)
         activity = Activity(graph_of(node), self.active_inputs(node))
-        self._reverse_loop(node, activity, parts, values[:captured], (), [], values[captured:])
+        self._reverse_loop(node, activity, parts, values[:captured], (), [], {}, values[captured:])
 
     def _reverse_loop(
         self,
@@ -273,6 +284,7 @@ class Tape:
         captured: tuple[int, ...],
         carries: tuple[int, ...],
         saved: Sequence[int | None],
+        products: Mapping[int, int],
         over: tuple[int, ...],
     ) -> None:
         first, count, builder = len(captured), len(carries), self.builder
@@ -281,7 +293,7 @@ class Tape:
         reached = activity.reached((*live, *outputs))
         shared = sorted(k for k in reached if k < first)
         items = sorted(k - first - count for k in reached if k >= first + count)
-        body = _Reverse(self.owner, activity, first, count, live, shared, items, outputs).body()
+        body = _Reverse(self.owner, activity, first, count, live, shared, items, outputs, tuple(products)).body()
         types = activity.graph.parameter_types()
 
         def zero(type: LeafType) -> int:
@@ -297,7 +309,7 @@ class Tape:
         stacks = tuple(Tensor(t.dtype, (length, *t.shape)) for t in results[carried:] if isinstance(t, Tensor))
         backward = builder.add(
             "fold",
-            (*captured, *starts, *kept, *over, *rows),
+            (*captured, *starts, *kept, *products.values(), *over, *rows),
             (*results[:carried], *stacks),
             body=body,
             captured=first,
@@ -354,8 +366,8 @@ class _Reverse:
     """The body of a backward loop.
 
     Parameters: captured; the cotangents of live carries, the sums for what is captured; then, of one step, the saved
-    carries, the elements, the cotangents of outputs. Results: the new cotangents, the new sums, the cotangents of
-    elements.
+    carries and products, the elements, the cotangents of outputs. Results: the new cotangents, the new sums, the
+    cotangents of elements.
     """
 
     def __init__(
@@ -368,8 +380,10 @@ class _Reverse:
         shared: list[int],
         items: list[int],
         outputs: list[int],
+        products: tuple[int, ...],
     ) -> None:
         self.builder = Builder()
+        self.products = products
         self.graph = activity.graph
         self.first, self.count = captured, carries
         self.live, self.shared, self.items, self.outputs = live, shared, items, outputs
@@ -381,9 +395,10 @@ class _Reverse:
         carried = [self._cotangent(types[self.first + k]) for k in self.live]
         sums = [self._cotangent(types[k]) for k in self.shared]
         saved = [self._saved(type) for type in types[self.first : self.first + self.count]]
+        products = {index: self.builder.parameter(self.graph.nodes[index].leaf) for index in self.products}
         elements = [self.builder.parameter(type) for type in types[self.first + self.count :]]
         rows = [self._cotangent(results[k]) for k in self.outputs]
-        self.tape.forward((*known, *saved, *elements))
+        self.tape.forward((*known, *saved, *elements), products)
         for k, cotangent in zip((*self.live, *self.outputs), (*carried, *rows), strict=True):
             self.tape.seed(self.graph.results[k], cotangent)
         self.tape.backward()
@@ -420,12 +435,30 @@ def _live_carries(activity: Activity, parts: dict[int, int], first: int, count: 
 
 
 def _saving(node: Node, length: Size) -> Node:
-    """The fold with the carries before each step as further outputs."""
+    """The fold with the carries before each step, and its contractions' results, as further outputs."""
     body, captured, carries = graph_of(node), number_of(node, "captured"), number_of(node, "carries")
     before = [i for i in body.parameters[captured : captured + carries] if isinstance(body.nodes[i].type, Tensor)]
+    before += contractions_in(body, captured + carries)
     augmented = replace(body, results=(*body.results, *before))
     extra = tuple(Tensor(body.nodes[i].tensor.dtype, (length, *body.nodes[i].tensor.shape)) for i in before)
     return replace(with_attributes(node, body=augmented), type=(*leaves_of(node.type), *extra))
+
+
+def contractions_in(body: Graph, known: int) -> list[int]:
+    """The contractions of a loop's body whose results can be stacked over the steps.
+
+    Their sizes are those of its first `known` parameters, which are the same at every step.
+    """
+    types = [type for type in body.parameter_types()[:known] if isinstance(type, Tensor)]
+    atoms = {atom for type in types for size in type.shape for atom in atoms_of(size)}
+    return [
+        index
+        for index, node in enumerate(body.nodes)
+        if node.op in CONTRACTIONS and atoms.issuperset(atom for size in node.tensor.shape for atom in atoms_of(size))
+    ]
+
+
+CONTRACTIONS = ("matmul", "conv2d")
 
 
 def _without_effects(node: Node) -> Node:

@@ -30,6 +30,9 @@ FREE = ("parameter", "constant", "get", "size", "broadcast", "iota", "check", "p
 FREE_GROUPS = ("sequence", "string")
 HARD = ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "softplus", "erf", "power", "softmax")
 HARD_TOO = ("log_softmax", "sparse_softmax_cross_entropy", "random_uniform", "random_normal", "random_bits")
+SLOW = {"max_pool_gradient": 16.0, "average_pool_gradient": 4.0, "max_pool": 4.0, "sort": 16.0, "arg_sort": 16.0}
+"""Operations that go over their memory more often than once."""
+
 CONVOLUTIONS = ("conv2d", "conv2d_input", "conv2d_kernel")
 
 
@@ -82,11 +85,11 @@ class Cost:
         own = sum(load.seconds(figures, self.touched) for load in self.loads if load.looped == looped)
         return own + figures.loop
 
-    def by_operation(self, figures: Figures, steps: float) -> dict[str, float]:
-        """Seconds by operation, for so many steps."""
+    def by_operation(self, figures: Figures, steps: float, times: float) -> dict[str, float]:
+        """Seconds by operation, for so many steps, and so many times what is around them."""
         found: dict[str, float] = {}
         for load in self.loads:
-            seconds = load.seconds(figures, self.touched) * (steps if load.looped else 1)
+            seconds = load.seconds(figures, self.touched) * (steps if load.looped else times)
             found[load.op] = found.get(load.op, 0.0) + seconds
         return found
 
@@ -183,7 +186,7 @@ class _Sizes:
             return replace(load, moved=2 * self._sum(results))
         if node.op in HARD or node.op in HARD_TOO:
             return replace(load, hard=float(max(self.count(each) for each in (node.tensor, *map(_type, inputs)))))
-        return load
+        return replace(load, moved=load.moved * SLOW.get(node.op, 1.0))
 
     def _read(self, node: Node, graph: Graph) -> float:
         """The bytes read of an input; what is broadcast is read as it was."""

@@ -10,12 +10,14 @@ cannot be vectorised runs one by one in the graph; work that TensorFlow cannot r
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import Batched, NotBatchable, batch_graph, move_maps
 from fedlang.run.errors import bad_option
 from fedlang.run.executor import ClientWork, LocalWork
+from fedlang.run.explanation import Explanation
 
 from ..reference import ReferenceExecutor
 from ..tensorflow.blame import Room, Runnable, warn
@@ -27,6 +29,7 @@ from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES, tf
 from ..tensorflow.vectorised import compile_vectorised
 from .calibration import figures
+from .explaining import Made, watched
 from .figures import FIXED
 from .running import BatchedWork
 from .strategy import Strategy, block_size, choose, chunk_size, estimate
@@ -36,17 +39,6 @@ MOST = 128  # clients in a chunk, so that the server adds up one while the next 
 SEQUENTIAL = 32  # clients in a chunk that runs them one by one
 AHEAD = 4  # clients for each thread that a loop over clients may have begun: one long client does not hold up others
 STRATEGIES = ("auto", "vectorised", "blocks", "sequential")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Made:
-    """A work made ready: its graph as it came, as it is run by each client, and as it is run by all; how it runs."""
-
-    graph: Graph
-    own: Graph
-    batched: Batched | None
-    strategy: Strategy
-    work: ClientWork
 
 
 @dataclass(slots=True, eq=False)
@@ -79,16 +71,12 @@ class BatchedExecutor:
         """How a compiled work runs, and why."""
         return next(made.strategy for made in self._made.values() if made.graph is work)
 
-    def made(self) -> tuple[Made, ...]:
-        """All works made ready so far, in their order."""
-        return tuple(self._made.values())
-
     def _make(self, work: Graph, varies: tuple[bool, ...]) -> Made:
         try:
             return self._on_tensorflow(work, varies)
         except Unsupported as reason:
             decided = Strategy("reference", str(reason), 1)
-            return Made(work, work, None, decided, ReferenceExecutor().compile_work(work, varies))
+            return Made(work, work, None, decided, ReferenceExecutor().compile_work(work, varies), "")
 
     def _on_tensorflow(self, work: Graph, varies: tuple[bool, ...]) -> Made:
         own = guard_rows(move_maps(work))
@@ -98,11 +86,12 @@ class BatchedExecutor:
             decided = self._decide(batched, own)
         except NotBatchable as reason:
             batched, decided = None, self._one_by_one(reason.reason)
-        compiled, decided = self._compile(own, batched, layout, decided)
+        label = f"work.{len(self._made)}"
+        compiled, decided = self._compile(own, batched, layout, decided, label)
         decided = decided if self.chunk is None else replace(decided, chunk=self.chunk)
         threads = min(self.threads, 2) if decided.name == "sequential" else self.threads
-        running = BatchedWork(compiled, work, varies, decided, threads, Room(self.notice))
-        return Made(work, own, batched, decided, running)
+        running = BatchedWork(compiled, work, varies, decided, threads, Room(self.notice), [])
+        return Made(work, own, batched, decided, running, label)
 
     def _one_by_one(self, reason: str) -> Strategy:
         if self.strategy in ("vectorised", "blocks"):
@@ -120,20 +109,24 @@ class BatchedExecutor:
         return Strategy(name, reason, SEQUENTIAL if name == "sequential" else chunk, found)
 
     def _compile(
-        self, own: Graph, batched: Batched | None, layout: Layout, decided: Strategy
+        self, own: Graph, batched: Batched | None, layout: Layout, decided: Strategy, label: str
     ) -> tuple[Runnable, Strategy]:
         """The program, and the strategy: blocks whose results may differ in size are one block after all."""
         if batched is None or decided.name == "sequential":
-            return sequential_work(
-                own, layout.varies, parallel=AHEAD * self.threads if self.threads > 1 else 1
-            ), decided
-        inner = compile_vectorised(batched, layout)
+            parallel = AHEAD * self.threads if self.threads > 1 else 1
+            return sequential_work(own, layout.varies, parallel=parallel, label=label), decided
+        inner = compile_vectorised(batched, layout, label=label)
         if decided.name == "vectorised" or decided.estimate is None:
             return inner, decided
         try:
-            return compile_blocks(inner, block_size(decided.estimate, self.threads), parallel=self.threads), decided
+            size = block_size(decided.estimate, self.threads)
+            return compile_blocks(inner, size, parallel=self.threads, label=label), decided
         except Unsupported as reason:
             return inner, replace(decided, name="vectorised", reason=f"{decided.reason}; no blocks: {reason}")
+
+    def watched(self, *, measured: bool = True) -> AbstractContextManager[Callable[[], Explanation]]:
+        """What runs inside is explained by the function that the block gives, once the block has ended."""
+        return watched(self.name, lambda: tuple(self._made.values()), measured=measured)
 
     def compile_local(self, graph: Graph) -> LocalWork:
         """By the reference, so that the server's bits are the same in all executors."""

@@ -4,19 +4,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from fedlang.ir.graph import Graph
 from fedlang.run.executor import Chunk, ClientTask
 from fedlang.run.sequences import Elements, LeafValue, Rows
 
 from ..tensorflow.blame import Guarded, Room, Runnable
+from ..tensorflow.blocks import BlockWork
 from ..tensorflow.vectorised import LANES
 from ..tensorflow.work import Readable, alike, read_chunks
 from ..threaded.executor import in_order
 from .strategy import Strategy
+from .tally import Tally
 
 WINDOW = 8  # chunks whose clients are read together, and sorted by length
 
@@ -31,15 +35,29 @@ class BatchedWork:
     strategy: Strategy
     threads: int
     room: Room
+    tallies: list[Tally]  # of the last run
 
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """Chunks as they are made; the clients of a window may be in any of its chunks."""
         guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), self.work.pack_shared(shared), self.room)
+        size = self.work.size if isinstance(self.work, BlockWork) else None
+        self.tallies[:] = [Tally(self.strategy.name, size)]
         with ThreadPoolExecutor(self.threads, "fedlang-chunks") as pool:
-            chunks = self._chunks(clients)
-            submitted = (pool.submit(guarded.run, guarded.pack(read), read) for read in chunks)
+            submitted = (pool.submit(self._run, guarded, guarded.pack(read), read) for read in self._counted(clients))
             for parts in in_order(submitted, self.threads + 1):
                 yield from parts
+
+    def _counted(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
+        tally = self.tallies[-1]
+        for read in self._chunks(clients):
+            tally.add([_longest(values) for values in read.values], LANES)
+            yield read
+
+    def _run(self, guarded: Guarded, packed: list[Any] | None, read: Readable) -> tuple[Chunk, ...]:
+        started, tally = time.perf_counter(), self.tallies[-1]
+        found = guarded.run(packed, read)
+        tally.times.append(time.perf_counter() - started)
+        return found
 
     def _chunks(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
         """Chunks to run. Where padding costs, they hold clients of about one length, found in a window of chunks."""

@@ -98,7 +98,7 @@ def steps_of(lengths: NDArray[np.int32], block: int) -> NDArray[np.int32]:
     return np.ascontiguousarray(padded.reshape(blocks, block, -1).max(1).T, np.int32)
 
 
-def compile_blocks(inner: VectorisedWork, size: BlockSize, *, parallel: int) -> BlockWork:
+def compile_blocks(inner: VectorisedWork, size: BlockSize, *, parallel: int, label: str = "work") -> BlockWork:
     """The program in blocks. `Unsupported` where results of different blocks may differ in shape."""
     batched, layout = inner.batched, inner.layout
     types = batched.graph.result_types()[: batched.count]
@@ -120,7 +120,9 @@ def compile_blocks(inner: VectorisedWork, size: BlockSize, *, parallel: int) -> 
 
         count = tf.shape(steps)[1]
         lists = [tf.TensorArray(d, size=count, element_shape=shape, infer_shape=False) for d, shape in shapes]
-        _, lists = tf.while_loop(lambda k, _: k < count, body, (tf.constant(0), lists), parallel_iterations=parallel)
+        with tf.name_scope(label):
+            start = (tf.constant(0), lists)
+            _, lists = tf.while_loop(lambda k, _: k < count, body, start, parallel_iterations=parallel)
         return [one.concat() for one in lists]
 
     own_specs = [tf.TensorSpec([], tf.int32), tf.TensorSpec([len(layout.groups), None], tf.int32)]

@@ -32,6 +32,7 @@ OPERATIONS: dict[str, Lowered] = {
     **contraction.TABLE,
     **random.TABLE,
 }
+SCOPE = "op."  # begins the name of whatever an operation becomes, by which a profile is read
 SMALL: dict[str, Lowered] = {"broadcast": structural.broadcast, "iota": structural.iota}
 
 
@@ -52,7 +53,11 @@ class _Trace:
     def run(self, arguments: Sequence[Any]) -> list[Any]:
         self._bind(arguments)
         for index, node in enumerate(self.graph.nodes):
-            value = arguments[integer(node, "index")] if node.op == "parameter" else self._value(index, node)
+            if node.op == "parameter":
+                value = arguments[integer(node, "index")]
+            else:
+                with tf.name_scope(f"{SCOPE}{node.op}"):
+                    value = self._value(index, node)
             self.values.append(value)
             self._learn(node, value)
         return [self._whole(index) for index in self.graph.results]

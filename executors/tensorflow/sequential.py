@@ -50,8 +50,8 @@ class Program:
         return int(self.function.experimental_get_tracing_count())
 
 
-def compile_sequential(layout: Layout, *, parallel: int) -> Program:
-    """The program that runs a chunk's clients one by one, up to `parallel` at once."""
+def compile_sequential(layout: Layout, *, parallel: int, label: str = "work") -> Program:
+    """The program that runs a chunk's clients one by one, up to `parallel` at once; `label` is its name in profiles."""
     graph = layout.graph
     results, notes = tuple(result_tensor(type) for type in graph.result_types()), notes_in(graph)
     outputs = (*results, *(type for note in notes for type in note.types))
@@ -71,7 +71,8 @@ def compile_sequential(layout: Layout, *, parallel: int) -> Program:
             spread = [part for type, value in zip(outputs, given, strict=True) for part in _spread(type, value)]
             return [], [*spread, tf.reshape(tf.stack(flags) if flags else tf.zeros([0], tf.bool), [len(sites)])]
 
-        return _over_clients(layout, rest, step, outputs, len(sites), parallel)
+        with tf.name_scope(label):
+            return _over_clients(layout, rest, step, outputs, len(sites), parallel)
 
     function = tf.function(run, input_signature=layout.specs(), autograph=False)
     sequences = tuple(isinstance(type, SequenceType) for type in graph.result_types())

@@ -81,14 +81,15 @@ def _own(results: list[NDArray[Any]], k: int, sizes: tuple[int, ...]) -> Stacked
     return found
 
 
-def compile_vectorised(batched: Batched, layout: Layout) -> VectorisedWork:
-    """The program of a batched graph."""
+def compile_vectorised(batched: Batched, layout: Layout, *, label: str = "work") -> VectorisedWork:
+    """The program of a batched graph; `label` is its name in profiles."""
     graph = batched.graph
     sites = sites_in(graph)
 
     def run(*feeds: Any) -> list[Any]:
         scope = Scope(flag_rank=1)
-        results = evaluate(graph, arguments_of(batched, layout, feeds), scope)
+        with tf.name_scope(label):
+            results = evaluate(graph, arguments_of(batched, layout, feeds), scope)
         return [*results, flags_of(scope, sites, extent(results[0], 0))]
 
     function = tf.function(run, input_signature=specs_of(batched, layout), autograph=False)

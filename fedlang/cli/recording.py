@@ -99,14 +99,14 @@ class Recorder:
             write_checkpoint(self._folder, Checkpoint(self._state, self._history, self._options))
             self._kept = len(self._history)
 
-    def finish(self, *, interrupted: bool) -> None:
-        """Writes the last checkpoint, the picture and the document."""
+    def finish(self, beside: dict[str, Any], *, interrupted: bool) -> None:
+        """Writes the last checkpoint, the picture and the document, with what is beside the rounds."""
         self._keep()
         if self._plot is not None and self._history:
             self._draw(self._plot)
         if self._as_json:
             about = {"schema": SCHEMA, "process": self._process, **self._options, "interrupted": interrupted}
-            click.echo(json.dumps({**about, "rounds": self._history}))
+            click.echo(json.dumps({**about, "rounds": self._history, **beside}))
 
     def _draw(self, path: str) -> None:
         from fedlang.cli.plots import plot_history

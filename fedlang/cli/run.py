@@ -16,6 +16,7 @@ An argument is VALUE or NAME=VALUE. A VALUE is
   a file            @weights.npy  @weights.npz  @data.json
 What a parameter at the clients takes is a list, one value for each client, or a record by client id."""
 
+SCHEMA = "fedlang.run/1"
 STRATEGY_HELP = "How `batched` runs a chunk of clients: auto, vectorised, blocks or sequential; means `batched`."
 
 
@@ -26,6 +27,8 @@ STRATEGY_HELP = "How `batched` runs a chunk of clients: auto, vectorised, blocks
 @click.option("--strategy", metavar="NAME", help=STRATEGY_HELP)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; may be repeated.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The key, where one is needed and not given.")
+@click.option("--explain", is_flag=True, help="Tell how `batched` ran the clients, why, and what it took.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell what ran client by client, or outside TensorFlow.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
@@ -35,6 +38,8 @@ def command(
     strategy: str | None,
     settings: tuple[str, ...],
     seed: int,
+    explain: bool,
+    verbose: bool,
     as_json: bool,
 ) -> int:
     """Run a function, or a method of a process, and print its result.
@@ -42,6 +47,7 @@ def command(
     Without a NAME: `main`, or the only function of the file.
     """
     from fedlang.cli.arguments import Reader
+    from fedlang.cli.explaining import Watching
     from fedlang.cli.quiet import load_executor
     from fedlang.cli.targets import Target
 
@@ -49,8 +55,12 @@ def command(
     computation = opened.computation(settings)
     places, names = Reader(opened.package.unit).arguments(arguments)
     names = with_keys(computation, places, names, seed)
-    result = computation.run(places, names, executor=load_executor(executor, strategy), sink=_sink(as_json=as_json))
-    _print(result, as_json=as_json)
+    chosen = load_executor(executor, strategy)
+    watching = Watching(chosen, explain=explain, verbose=verbose, as_json=as_json)
+    with watching.running():
+        result = computation.run(places, names, executor=chosen, sink=_sink(as_json=as_json))
+    _print(result, watching.document(), as_json=as_json)
+    watching.show()
     return 0
 
 
@@ -70,9 +80,14 @@ def _sink(*, as_json: bool) -> Any:
     return Console(err=as_json)
 
 
-def _print(result: Any, *, as_json: bool) -> None:
+def _print(result: Any, beside: dict[str, Any], *, as_json: bool) -> None:
+    """The result; as JSON with what is beside it, where there is anything."""
     import json
 
     from fedlang.cli.values import json_value, show_value
 
-    click.echo(json.dumps(json_value(result)) if as_json else show_value(result))
+    if not as_json:
+        click.echo(show_value(result))
+        return
+    found = json_value(result)
+    click.echo(json.dumps({"schema": SCHEMA, "result": found, **beside} if beside else found))

@@ -10,6 +10,7 @@ from fedlang.cli.run import STRATEGY_HELP
 from fedlang.diagnostics import DiagnosticError
 
 if TYPE_CHECKING:
+    from fedlang.cli.explaining import Watching
     from fedlang.cli.recording import Recorder
     from fedlang.cli.targets import Target
     from fedlang.cli.training import Evaluation, Plan, Training
@@ -41,6 +42,8 @@ AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--evaluate-every", type=AT_LEAST_1, default=1, show_default=True, help="Rounds between evaluations.")
 @click.option("--plot", metavar="FILE.png", help="Draw the metrics.")
 @click.option("--out", metavar="FILE.jsonl", help="Write the metrics of each round as it ends.")
+@click.option("--explain", is_flag=True, help="Tell how `batched` ran the clients of a round, why, and what it took.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell what ran client by client, or outside TensorFlow.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document at the end; the table is on standard error."
 )
@@ -63,6 +66,8 @@ def command(
     evaluate_every: int,
     plot: str | None,
     out: str | None,
+    explain: bool,
+    verbose: bool,
     as_json: bool,
     checkpoint: str | None,
     checkpoint_every: int,
@@ -74,6 +79,7 @@ def command(
     fields of the state and the clients' test examples, such as `fed accuracy(weights: Weights@SERVER, data:
     <Example[?]*>@CLIENTS)`. Ctrl-C writes what there is.
     """
+    from fedlang.cli.explaining import Watching
     from fedlang.cli.quiet import load_executor
     from fedlang.cli.recording import Recorder
     from fedlang.cli.sinks import Console
@@ -89,7 +95,8 @@ def command(
     plan = Plan(batch, epochs, clients or len(found.train), seed, chosen, Console(err=as_json))
     training = make_training(opened, process, data or "", found, evaluate, plan)
     recorder = Recorder(training, data or "", plot, out, checkpoint, checkpoint_every, as_json=as_json)
-    return train(training, recorder, rounds, evaluate_every, resume=resume)
+    watching = Watching(chosen, explain=explain, verbose=verbose, as_json=as_json)
+    return train(training, recorder, watching, rounds, evaluate_every, resume=resume)
 
 
 def load_data(process: str, name: str | None) -> Any:
@@ -129,7 +136,9 @@ def find_evaluation(opened: Target, process: Process, data: str, name: str | Non
     return evaluation_of(name, found, process, data)
 
 
-def train(training: Training, recorder: Recorder, rounds: int, evaluate_every: int, *, resume: bool) -> int:
+def train(
+    training: Training, recorder: Recorder, watching: Watching, rounds: int, evaluate_every: int, *, resume: bool
+) -> int:
     """All rounds, recorded; gives the exit code."""
     state = recorder.begin(training.process.initialize(training.plan.seed), rounds, resume=resume)
     if recorder.next_round > rounds:
@@ -137,14 +146,16 @@ def train(training: Training, recorder: Recorder, rounds: int, evaluate_every: i
         click.echo(f"the checkpoint has {done} rounds already: ask for more with `--rounds`", err=True)
     try:
         with recorder:
-            for after, row in training.rounds(state, recorder.next_round, rounds, evaluate_every):
+            rows = training.rounds(state, recorder.next_round, rounds, evaluate_every)
+            for after, row in watching.over(rows, rounds - recorder.next_round + 1):
                 recorder.add(after, row)
     except DiagnosticError:
-        recorder.finish(interrupted=True)
+        recorder.finish({}, interrupted=True)
         raise
     except KeyboardInterrupt:
         click.echo(f"interrupted after {recorder.next_round - 1} of {rounds} rounds", err=True)
-        recorder.finish(interrupted=True)
+        recorder.finish({}, interrupted=True)
         return INTERRUPTED
-    recorder.finish(interrupted=False)
+    recorder.finish(watching.document(), interrupted=False)
+    watching.show()
     return 0

@@ -1,0 +1,139 @@
+"""What ran, how, why, and what its operations took: estimates beside measurements.
+
+Estimates are of the last run's own chunks and blocks, by the figures that the choice was made by. Measurements are
+TensorFlow's profile of whatever ran while it was watched; they are longer than in runs that nobody watches.
+"""
+
+# ruff: noqa: TID252 (executors import each other relatively: installed, they lie inside `fedlang`)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+
+from fedlang.ir.graph import Graph, Node
+from fedlang.passes.batch import Batched
+from fedlang.run.executor import ClientWork
+from fedlang.run.explanation import Explanation, OperationCost, WorkExplanation
+from fedlang.run.externs import find_extern
+
+from ..tensorflow.profile import AROUND, Profile, profiled
+from ..tensorflow.start import tf
+from .costs import CONVOLUTIONS, batched_cost, cost_of
+from .figures import FIXED, Figures
+from .running import BatchedWork
+from .strategy import Strategy
+from .tally import Tally
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """A work made ready: its graph as it came, as it is run by each client, and as it is run by all; how it runs."""
+
+    graph: Graph
+    own: Graph
+    batched: Batched | None
+    strategy: Strategy
+    work: ClientWork
+    label: str
+
+
+@contextmanager
+def watched(name: str, works: Callable[[], tuple[Made, ...]], *, measured: bool) -> Iterator[Callable[[], Explanation]]:
+    """Measures what runs inside; the function explains it afterwards."""
+    profile = Profile()
+    for made in works():
+        if isinstance(made.work, BatchedWork):
+            made.work.tallies.clear()
+
+    def explain() -> Explanation:
+        ran = [made for made in works() if not isinstance(made.work, BatchedWork) or made.work.tallies]
+        used = next((m.strategy.estimate.figures for m in ran if m.strategy.estimate is not None), FIXED)
+        devices = tuple(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices())
+        explanations = tuple(explained(made, used, profile) for made in ran)
+        return Explanation(name, devices, asdict(used), explanations, profile.rest)
+
+    with profiled() if measured else nullcontext(profile) as profile:
+        yield explain
+
+
+def explained(made: Made, figures: Figures, profile: Profile) -> WorkExplanation:
+    """One work."""
+    strategy = made.strategy
+    guess = strategy.estimate
+    strategies = {} if guess is None else {"sequential": guess.sequential, "blocks": guess.blocks}
+    tally = made.work.tallies[-1] if isinstance(made.work, BatchedWork) else Tally("reference", None)
+    return WorkExplanation(
+        strategy.name,
+        strategy.reason,
+        strategies,
+        tuple(tally.chunks),
+        tuple(sorted(set(tally.blocks))),
+        tally.share,
+        sum(tally.times),
+        tuple(_operations(made, tally, figures, profile)),
+        tuple(notes_of(made)),
+    )
+
+
+def _operations(made: Made, tally: Tally, figures: Figures, profile: Profile) -> Iterator[OperationCost]:
+    """The costly ones first."""
+    guessed = _estimated(made, tally, figures)
+    found = {(op, device): spent for (label, op, device), spent in profile.spent.items() if label == made.label}
+    rows = [
+        OperationCost(op, device, spent.calls, guessed.pop(op, None), spent.seconds)
+        for (op, device), spent in found.items()
+    ]
+    rows += [OperationCost(op, "", 0, seconds, None) for op, seconds in guessed.items()]
+    yield from sorted(rows, key=lambda row: -max(row.measured or 0.0, row.estimated or 0.0))
+
+
+def _estimated(made: Made, tally: Tally, figures: Figures) -> dict[str, float]:
+    """Seconds by operation of the last run."""
+    found: dict[str, float] = {}
+    for block, steps in tally.steps.items():
+        times = tally.counts[block]
+        one_by_one = made.batched is None or tally.strategy == "sequential"
+        cost = cost_of(made.own) if one_by_one or made.batched is None else batched_cost(made.batched, block)
+        for op, seconds in cost.by_operation(figures, steps, times).items():
+            found[op] = found.get(op, 0.0) + seconds
+        found[AROUND] = found.get(AROUND, 0.0) + figures.loop * (steps + times)
+    return found
+
+
+def notes_of(made: Made) -> Iterator[str]:
+    """Which parts of a work run client by client, on the reference, or outside TensorFlow."""
+    if made.strategy.name == "reference":
+        yield f"client by client on the reference, in NumPy: {made.strategy.reason}"
+    elif made.batched is None:
+        yield f"client by client: {made.strategy.reason}"
+    if made.batched is not None and made.strategy.name != "sequential":
+        for op in sorted({node.op for node in _own_kernels(made.batched)}):
+            yield f"`{op}` client by client inside each block: every client has a kernel of its own"
+    yield from dict.fromkeys(note for node in _nodes(made.graph) if (note := _outside(node)))
+
+
+def _outside(node: Node) -> str:
+    if node.op in ("print", "probe"):
+        return f"`{node.op}` is shown after each chunk, in the order of the clients"
+    if node.op not in ("extern", "extern_vjp"):
+        return ""
+    handle = str(node.attribute("handle"))
+    traced = getattr(find_extern(handle, None), "function", None) is not None
+    return f"`{handle}` from Python is {'traced into the program' if traced else 'called outside TensorFlow'}"
+
+
+def _nodes(graph: Graph) -> Iterator[Node]:
+    for node in graph.nodes:
+        yield node
+        for body in node.bodies:
+            yield from _nodes(body)
+
+
+def _own_kernels(batched: Batched) -> Iterator[Node]:
+    """Convolutions in a loop over the clients."""
+    for node in _nodes(batched.graph):
+        if node.op == "fold" and dict(node.attributes)["carries"] == 0:
+            (body,) = node.bodies
+            yield from (each for each in body.nodes if each.op in CONVOLUTIONS)

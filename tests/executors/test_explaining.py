@@ -1,0 +1,137 @@
+"""What the executor `batched` tells of a run: strategy, chunks, what operations took and where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedlang.executors.batched import BatchedExecutor
+from fedlang.executors.batched.tally import Tally
+from fedlang.executors.tensorflow.profile import operation_of
+from fedlang.executors.tensorflow.start import tf
+from fedlang.ir.graph import Sequence, Tensor
+from fedlang.run.explanation import Watched, WorkExplanation
+from tests.executors.test_batching import Make, images
+from tests.executors.training import data_of, tasks_of, training_graph, weights_of
+
+SIZES = [30, *[3] * 39]
+
+
+def explained(executor: BatchedExecutor, *, measured: bool = True) -> WorkExplanation:
+    """A training that was watched."""
+    graph = training_graph((300, 40), 4)
+    work = executor.compile_work(graph, (False, False, True, True))
+    with executor.watched(measured=measured) as tell:
+        for _ in work.run(weights_of((300, 40)), tasks_of(data_of(SIZES, 300, 40))):
+            pass
+    (found,) = tell().works
+    return found
+
+
+@pytest.mark.parametrize("strategy", ["vectorised", "blocks", "sequential"])
+def test_operations_have_an_estimate_and_a_measurement_and_a_device(strategy: str) -> None:
+    executor = BatchedExecutor(strategy=strategy)
+    assert isinstance(executor, Watched)
+    found = explained(executor)
+    assert (found.strategy, found.reason) == (strategy, "asked for")
+    products = next(row for row in found.operations if row.operation == "matmul")
+    assert products.device == "CPU"
+    assert products.calls > 0
+    assert products.measured is not None
+    assert products.estimated is not None
+    assert 0 < products.measured < 10
+    assert 0 < products.estimated < 10
+    assert set(found.strategies) == {"sequential", "blocks"}
+    assert found.seconds > 0
+
+
+def test_calls_are_those_of_the_program() -> None:
+    """Two products a step: one by one 8 steps and 39 times 1; vectorised, as many as the longest has."""
+    one_by_one = explained(BatchedExecutor(strategy="sequential", threads=1))
+    together = explained(BatchedExecutor(strategy="vectorised", threads=1, chunk=64))
+    assert sum(one_by_one.chunks) == sum(together.chunks) == 40
+    calls = [next(row.calls for row in each.operations if row.operation == "matmul") for each in (one_by_one, together)]
+    assert calls[0] >= 2 * (8 + 39)
+    assert calls[1] < calls[0] / 2
+
+
+def test_the_useful_share_counts_padded_steps() -> None:
+    one_by_one, blocks = (
+        explained(BatchedExecutor(strategy=each), measured=False) for each in ("sequential", "blocks")
+    )
+    assert one_by_one.useful == 1.0
+    assert one_by_one.block == (1,)
+    assert blocks.useful == pytest.approx((8 + 39) / (16 * (8 + 1 + 1)), abs=0.2)
+    assert all(row.measured is None for row in blocks.operations)
+    assert any(row.estimated for row in blocks.operations)
+
+
+def test_a_tally_of_blocks() -> None:
+    tally = Tally("blocks", lambda steps: 2)
+    tally.add([1, 5, 2, 4], 16)
+    assert (tally.chunks, tally.blocks, tally.steps, tally.counts) == ([4], [2], {2: 7}, {2: 2})
+    assert tally.share == 12 / 14
+
+
+def test_an_empty_tally_wastes_nothing() -> None:
+    assert Tally("sequential", None).share == 1.0
+
+
+def test_convolutions_with_own_kernels_are_told_of() -> None:
+    graph, varies, values = images()
+    executor = BatchedExecutor(strategy="vectorised")
+    own = [tuple(v for v, differs in zip(each, varies, strict=True) if differs) for each in values]
+    shared = [v for v, differs in zip(values[0], varies, strict=True) if not differs]
+    with executor.watched(measured=False) as tell:
+        list(executor.compile_work(graph, varies).run(shared, tasks_of(own)))
+    (found,) = tell().works
+    assert any("`conv2d` client by client inside each block" in note for note in found.notes)
+
+
+def test_what_runs_on_the_reference_is_told_of() -> None:
+    b = Make()
+    x = b.parameter(Tensor("string"))
+    b.add_effect("print", (x,), format="{}")
+    graph = b.finish((x,))
+    executor = BatchedExecutor()
+    with executor.watched(measured=False) as tell:
+        list(executor.compile_work(graph, (True,)).run([], tasks_of([(np.array("a", object),)])))
+    (found,) = tell().works
+    assert found.strategy == "reference"
+    assert found.notes[0] == "client by client on the reference, in NumPy: it works with strings"
+    assert "`print` is shown after each chunk" in found.notes[1]
+
+
+def test_works_that_did_not_run_are_not_told_of() -> None:
+    b = Make()
+    graph = b.finish((b.add("stack", (b.parameter(Sequence(Tensor("float32"), 3)),), Tensor("float32", (3,))),))
+    executor = BatchedExecutor()
+    executor.compile_work(graph, (True,))
+    with executor.watched(measured=False) as tell:
+        pass
+    assert tell().works == ()
+
+
+def test_another_profile_is_let_be(tmp_path: Any) -> None:
+    tf.profiler.experimental.start(str(tmp_path))
+    try:
+        found = explained(BatchedExecutor(strategy="blocks"))
+    finally:
+        tf.profiler.experimental.stop()
+    assert all(row.measured is None for row in found.operations)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("work.0/while/body/_1/work.0/op.fold/while/op.reduce_sum_1/Sum:Sum", "reduce_sum"),
+        ("work.0/op.fold/while/op.add_12/add:_MklNativeFusedMatMul", "matmul"),
+        ("work.0/op.fold/while/op.conv2d/Conv2D:Conv2DBackpropFilter", "conv2d_kernel"),
+        ("work.0/op.fold/while/add:AddV2", "loops and calls"),
+        ("work.0/while/less:Less", "loops and calls"),
+    ],
+)
+def test_names_are_read(name: str, expected: str) -> None:
+    assert operation_of(name) == expected

@@ -142,7 +142,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"fedlang.{name}")
     if name.startswith("federated_"):
         return import_module("fedlang.embed.decorators").operation(name)
-    raise AttributeError(f"module `fedlang` has no attribute `{name}`")
+    raise import_module("fedlang.embed.former").missing(name)
 
 
 def __dir__() -> list[str]:

@@ -12,11 +12,12 @@ from fedlang.diagnostics import DiagnosticError, Label
 from fedlang.embed import errors
 from fedlang.embed.computations import ClientState, Computation
 from fedlang.embed.constructors import to_type, type_of_value
+from fedlang.embed.declaring import declare
 from fedlang.embed.intrinsics import to_value
 from fedlang.embed.places import caller_span
 from fedlang.embed.tensorflow import extern_of
 from fedlang.embed.traces import Declared, active_trace, current_trace
-from fedlang.embed.tracing import Traced, call, declare
+from fedlang.embed.tracing import Traced, call
 from fedlang.embed.values import with_bytes
 from fedlang.modules import Modules
 from fedlang.pipeline import Compiled, Entry, compile_entry, open_module

@@ -1,9 +1,7 @@
-"""Traces a Python body to a declaration of the language.
+"""Values of a program that is being traced, and Python values as expressions beside them.
 
-The body is called once, with a `Traced` for each parameter. What it does with them is written down as expressions of
-the language, each in a `let` of its own, and becomes a `fed` or `fn` declaration: from there on it is an ordinary
-program, checked and lowered like text. A mistake is shown at the Python line that made it. Functions that are given as
-arguments are traced the same way, to function values.
+What is done with a `Traced` is written down as expressions of the language, each in a `let` of its own. Functions that
+are given as arguments are traced the same way, to function values.
 """
 
 from __future__ import annotations
@@ -20,13 +18,11 @@ from fedlang.embed.places import (
     caller_span,
     line_span,
     operand_spans,
-    parse_type_at,
     span_of,
 )
 from fedlang.embed.signatures import part_names, type_of
 from fedlang.embed.traces import Declared, Trace, active_trace, current_trace
 from fedlang.embed.ufuncs import OPERATIONS
-from fedlang.embed.written import written_type
 from fedlang.source import Span
 from fedlang.syntax import tree
 from fedlang.types.types import Type
@@ -124,6 +120,9 @@ class Traced:
 
     def __pow__(self, exponent: Any) -> Traced:
         return call(active_trace("pow"), "pow", (self, exponent), {})
+
+    def __rpow__(self, base: Any) -> Traced:
+        return call(active_trace("pow"), "pow", (base, self), {})
 
     def __abs__(self) -> Traced:
         return call(active_trace("abs"), "abs", (self,), {})
@@ -301,66 +300,6 @@ def function_expression(trace: Trace, function: Callable[..., Any], span: Span) 
     return tree.Lambda(parameters, None, block, not block.statements, place)
 
 
-def needed_parameters(function: Callable[..., Any], count: int) -> list[str]:
-    """The parameters that get a type: those behind the types that are given, which have defaults, keep these."""
-    found = list(inspect.signature(function).parameters.values())
-    return [each.name for k, each in enumerate(found) if k < count or each.default is each.empty]
-
-
-def declare(
-    kind: str, function: Callable[..., Any], types: tuple[str | Type, ...], name: str, allow: tuple[str, ...] = ()
-) -> Declared:
-    """Traces a Python function to a `fed` or `fn` declaration. `allow` is what its program allows.
-
-    Where nothing has a place, what would be `fed` is `fn`: its type has no place either.
-    """
-    parameters = needed_parameters(function, len(types))
-    span = span_of(function) or caller_span()
-    if len(parameters) != len(types):
-        raise errors.wrong_call(
-            name, f"it has {len(parameters)} parameters ({', '.join(parameters)}), {len(types)} types were given", span
-        )
-    declared = tuple(_parameters(parameters, types, span))
-    trace = Trace(name, kind, declared, allow=allow)
-    with trace.open():
-        found = function(*(Traced(trace, tree.Variable(tree.Name(word, span), span)) for word in parameters))
-        result = expression_of(trace, found, span)
-    is_placed = trace.is_placed or any(_has_place(each.type) for each in declared)
-    declaration = tree.FunctionDeclaration(
-        kind if is_placed else "fn",
-        tree.Name(name, span),
-        (),
-        declared,
-        None,
-        trace.block(result, span),
-        inspect.getdoc(function) or "",
-        span,
-    )
-    return Declared(declaration, trace.uses, name)
-
-
-def _has_place(written: Any) -> bool:
-    match written:
-        case tree.PlacedType():
-            return True
-        case tree.RecordType(fields):
-            return any(_has_place(item) for _, item in fields)
-        case tree.TupleType(items):
-            return any(_has_place(item) for item in items)
-        case _:
-            return False
-
-
-def _parameters(names: list[str], types: tuple[str | Type, ...], span: Span) -> Iterator[tree.Parameter]:
-    after = span.start
-    for name, type in zip(names, types, strict=True):
-        if isinstance(type, str):
-            written, after = parse_type_at(type, name, span, after)
-        else:
-            written = written_type(type, span)
-        yield tree.Parameter(tree.Name(name, span), written, None, span)
-
-
 __all__ = [
     "Declared",
     "Trace",
@@ -370,7 +309,6 @@ __all__ = [
     "call",
     "caller_span",
     "current_trace",
-    "declare",
     "expression_of",
     "function_expression",
     "let",

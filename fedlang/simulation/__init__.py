@@ -15,16 +15,32 @@ if TYPE_CHECKING:
     from fedlang.data import partition
     from fedlang.data.clients import ClientData
     from fedlang.data.datasets import ClientDatasets
+    from fedlang.data.hdf5 import read_hdf5, write_hdf5
+    from fedlang.data.leaf import read_leaf, write_leaf
     from fedlang.data.pictures import plot_partition
+    from fedlang.data.sqlite import read_sqlite, write_sqlite
     from fedlang.simulation import datasets
-    from fedlang.simulation.client_data import FilePerUserClientData, FromTensorSlicesClientData
+    from fedlang.simulation.client_data import (
+        FilePerUserClientData,
+        FromTensorSlicesClientData,
+        load_and_parse_sql_client_data,
+        save_to_sql_client_data,
+    )
 
 _HOMES = {
     "ClientData": "fedlang.data.clients",
     "ClientDatasets": "fedlang.data.datasets",
     "FilePerUserClientData": "fedlang.simulation.client_data",
     "FromTensorSlicesClientData": "fedlang.simulation.client_data",
+    "load_and_parse_sql_client_data": "fedlang.simulation.client_data",
     "plot_partition": "fedlang.data.pictures",
+    "read_hdf5": "fedlang.data.hdf5",
+    "read_leaf": "fedlang.data.leaf",
+    "read_sqlite": "fedlang.data.sqlite",
+    "save_to_sql_client_data": "fedlang.simulation.client_data",
+    "write_hdf5": "fedlang.data.hdf5",
+    "write_leaf": "fedlang.data.leaf",
+    "write_sqlite": "fedlang.data.sqlite",
 }
 _MODULES = {"datasets": "fedlang.simulation.datasets", "partition": "fedlang.data.partition"}
 
@@ -34,8 +50,16 @@ __all__ = [
     "FilePerUserClientData",
     "FromTensorSlicesClientData",
     "datasets",
+    "load_and_parse_sql_client_data",
     "partition",
     "plot_partition",
+    "read_hdf5",
+    "read_leaf",
+    "read_sqlite",
+    "save_to_sql_client_data",
+    "write_hdf5",
+    "write_leaf",
+    "write_sqlite",
 ]
 
 

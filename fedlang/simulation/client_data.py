@@ -1,8 +1,11 @@
-"""Ways to make client data that TensorFlow Federated has classes for. Calls of these give the data itself."""
+"""What TensorFlow Federated has classes and functions for to make, read and write client data.
+
+A call of one of these classes gives client data itself, of the one kind or the other that all client data is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 from fedlang.data.clients import ClientData
 from fedlang.data.datasets import ClientDatasets
 from fedlang.data.errors import unreadable_path
+from fedlang.data.sqlite import read_sqlite, write_sqlite
 
 
 class FromTensorSlicesClientData:
@@ -44,3 +48,20 @@ class FilePerUserClientData:
         except OSError as error:
             raise unreadable_path(path, error.strerror or str(error)) from None
         return FilePerUserClientData(files, create_tf_dataset_fn)
+
+
+def load_and_parse_sql_client_data(
+    database_filepath: str | PathLike[str], element_spec: Mapping[str, Any], split_name: str | None = None
+) -> ClientData:
+    """`fedlang.data.sqlite.read_sqlite`, with `tf.TensorSpec`s for the features."""
+    return read_sqlite(database_filepath, split_name, element_spec)
+
+
+def save_to_sql_client_data(
+    client_ids: Iterable[str],
+    dataset_fn: Callable[[str], Any],
+    database_filepath: str | PathLike[str],
+    allow_overwrite: bool = False,
+) -> None:
+    """`fedlang.data.sqlite.write_sqlite` for datasets that a function makes from ids."""
+    write_sqlite(database_filepath, ClientDatasets(tuple(client_ids), dataset_fn), overwrite=allow_overwrite)

@@ -83,3 +83,14 @@ def test_options_of_the_command_line_are_there(capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     for option in set(re.findall(r"--(?:clients|seed|checkpoint|resume|out|plot)\b", PAGE)):
         assert option in shown
+
+
+@pytest.mark.parametrize("name", ["templates", "backends", "aggregators", "program", "Value"])
+def test_former_names_are_told_what_they_are(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"no attribute `{name}`; of TensorFlow Federated, it is .*from_tff.md"):
+        getattr(fl, name)
+
+
+def test_other_names_are_just_not_there() -> None:
+    with pytest.raises(AttributeError, match=r"^module `fedlang` has no attribute `other`$"):
+        _ = fl.other

@@ -227,6 +227,7 @@ def test_functions_of_numpy() -> None:
     total = run(lambda x: fl.federated_sum(np.ones(2) + np.sqrt(x) * np.float32(2) - abs(-x) ** 2.0), values)(given)
     np.testing.assert_allclose(total, sum(1 + 2 * np.sqrt(x) - x**2 for x in given))
     assert run(lambda x: fl.federated_sum(np.maximum(x, 2)), INTS)([1, 5]) == 7
+    assert run(lambda x: fl.federated_sum(2.0**x), FLOATS)([1, 3]) == 10.0
     with pytest.raises(fl.DiagnosticError, match=r"`np.arctan` is none of the language"):
         run(lambda x: np.arctan(x), values)
 

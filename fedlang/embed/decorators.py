@@ -14,14 +14,14 @@ from fedlang.embed.computations import ClientState, Computation
 from fedlang.embed.constructors import to_type, type_of_value
 from fedlang.embed.declaring import declare
 from fedlang.embed.intrinsics import to_value
-from fedlang.embed.places import caller_span
+from fedlang.embed.places import caller_span, span_of
 from fedlang.embed.tensorflow import extern_of
 from fedlang.embed.traces import Declared, active_trace, current_trace
 from fedlang.embed.tracing import Traced, call
 from fedlang.embed.values import with_bytes
 from fedlang.modules import Modules
 from fedlang.pipeline import Compiled, Entry, compile_entry, open_module
-from fedlang.source import Source
+from fedlang.source import Source, Span
 from fedlang.syntax.tree import Allow, Module, Name
 from fedlang.types.types import Printed, RecordType, TupleType, Type, print_type, unplaced
 
@@ -66,8 +66,7 @@ class PythonComputation(Declared, Computation):
         try:
             found = Computation.run(self, args, kwargs, **how)
         except DiagnosticError as wrong:
-            place = (Label(caller_span()),)
-            raise DiagnosticError(*(d if d.labels else d.replace(labels=place) for d in wrong.diagnostics)) from None
+            raise _at(caller_span(), wrong) from None
         if self.kind == "fn":
             return found
         return with_bytes(found.shared if isinstance(found, ClientState) and found.is_shared else found)
@@ -153,13 +152,22 @@ def _computation(
     name = _plain_name(function)
     unique = f"{name}_{next(_numbers)}"
     if kind == "extern":
-        made = extern_of(function, tuple(str(each) for each in types), unique)
+        try:
+            made = extern_of(function, tuple(str(each) for each in types), unique)
+        except DiagnosticError as wrong:
+            raise _at(span_of(function) or caller_span(), wrong) from None
     else:
         made = declare(kind, function, types, unique, allow)
     computation = PythonComputation(made, name, kind, function, allow)
     if kind != "extern":
         _ = computation.compiled  # mistakes are told where the function is written, not where it is called
     return computation
+
+
+def _at(span: Span, wrong: DiagnosticError) -> DiagnosticError:
+    """The same mistakes, those without a place at this one."""
+    place = (Label(span),)
+    return DiagnosticError(*(each if each.labels else each.replace(labels=place) for each in wrong.diagnostics))
 
 
 def _plain_name(function: Callable[..., Any]) -> str:

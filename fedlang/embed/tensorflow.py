@@ -63,6 +63,18 @@ def _on_arrays(function: Any, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(np.asarray(leaf.numpy()) for leaf in function(*(tf.convert_to_tensor(array) for array in arrays)))
 
 
+class Fields(dict[str, Any]):
+    """A record of tensors, as a function is given one: `x["a"]`, `x.a`, and `x[0]` for the first field."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        raise AttributeError(f"the record has no field `{name}`; it has: {', '.join(self)}")
+
+    def __getitem__(self, name: str | int) -> Any:
+        return list(self.values())[name] if isinstance(name, int) else super().__getitem__(name)
+
+
 def extern_of(function: Callable[..., Any], types: tuple[str, ...], name: str) -> Declared:
     """Declares and registers a function of tensors. Its result's type is what TensorFlow says of its outputs."""
     import tensorflow as tf
@@ -129,7 +141,7 @@ def _rebuild(spec: Any, leaves: Any) -> Any:
     match spec:
         case dict():
             found = {name: _rebuild(spec[name], leaves) for name in sorted(spec)}
-            return {name: found[name] for name in spec}
+            return Fields((name, found[name]) for name in spec)
         case tuple():
             return tuple(_rebuild(item, leaves) for item in spec)
     return next(leaves)

@@ -297,6 +297,32 @@ def test_an_iterative_process_in_python() -> None:
     )
 
 
+def test_accumulators_of_tensorflow_have_fields() -> None:
+    tf = pytest.importorskip("tensorflow")
+    totals = collections.OrderedDict(total=np.float32, count=np.int32)
+
+    @fl.tf_computation(totals, np.float32)
+    def accumulate(accumulator: Any, value: Any) -> Any:
+        assert isinstance(accumulator, dict)
+        return collections.OrderedDict(total=accumulator.total + value, count=accumulator[1] + 1)
+
+    @fl.tf_computation(totals, totals)
+    def merge(a: Any, b: Any) -> Any:
+        return tf.nest.map_structure(tf.add, a, b)
+
+    @fl.tf_computation(totals)
+    def report(accumulator: Any) -> Any:
+        return accumulator["total"] / tf.cast(accumulator.count, tf.float32)
+
+    zero = collections.OrderedDict(total=0.0, count=0)
+    mean = run(lambda x: fl.federated_aggregate(x, zero, accumulate, merge, report), FLOATS)
+    for executor in ("reference", "threaded", "batched"):
+        with fl.executor(executor):
+            assert mean([1, 2, 6]) == 3.0
+    with pytest.raises(AttributeError, match="the record has no field `sum`; it has: total, count"):
+        fl.tf_computation(lambda accumulator: accumulator.sum, totals)
+
+
 # ---- mistakes ----
 
 
@@ -331,6 +357,8 @@ def test_a_field_that_is_not_there() -> None:
         (lambda: fl.federated_sum([1]), "FED0804", "inside a traced program"),
         (lambda: averaged.typed(METRICS)(3), "FED0801", "it is int 3, not <{num_examples"),
         (lambda: add(1.0), "FED0804", "`b` not given"),
+        (lambda: fl.tf_computation(lambda a: a, "float32*"), "FED0804", "is no type of tensors"),
+        (lambda: fl.tf_computation(lambda a, b: a, "float32"), "FED0804", "it has 2 parameters"),
         (lambda: fl.federated_computation(3.5)(4), "FED0804", "a int is no function"),
     ],
 )

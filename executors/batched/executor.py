@@ -71,6 +71,10 @@ class BatchedExecutor:
         """How a compiled work runs, and why."""
         return next(made.strategy for made in self._made.values() if made.graph is work)
 
+    def made(self) -> tuple[Made, ...]:
+        """All works made ready so far, in their order."""
+        return tuple(self._made.values())
+
     def _make(self, work: Graph, varies: tuple[bool, ...]) -> Made:
         try:
             return self._on_tensorflow(work, varies)
@@ -126,7 +130,7 @@ class BatchedExecutor:
 
     def watched(self, *, measured: bool = True) -> AbstractContextManager[Callable[[], Explanation]]:
         """What runs inside is explained by the function that the block gives, once the block has ended."""
-        return watched(self.name, lambda: tuple(self._made.values()), measured=measured)
+        return watched(self.name, self.made, measured=measured)
 
     def compile_local(self, graph: Graph) -> LocalWork:
         """By the reference, so that the server's bits are the same in all executors."""

@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check golden bench clean
+.PHONY: help demo test check golden notebooks bench clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -24,6 +24,9 @@ check: .venv ## Lint, formatting and types
 
 golden: .venv ## Write the expected outputs of the tests anew; read the diff as you would code
 	FEDLANG_UPDATE_GOLDEN=1 $(PYTEST) -n $(JOBS) --dist loadfile
+
+notebooks: .venv ## Run the notebooks of examples/ anew and keep their outputs
+	$(BIN)/python tools/make_notebooks.py
 
 bench: .venv ## Measure the executors beside a centralised loop and other simulators (docs/benchmarks.md)
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -13,7 +13,7 @@
 # copy at home, and only the changes of its weights are averaged.
 #
 # The first part is the tutorial of TensorFlow Federated (2019), call by call, with fedlang's names. The second part is the
-# same as a program in the language itself, of 36 lines. The cells of the first part keep the code of that tutorial
+# same as a program in the language itself, of 34 lines. The cells of the first part keep the code of that tutorial
 # (Apache License 2.0, copyright The TensorFlow Authors), so that those who know it find their way.
 
 # %%
@@ -22,7 +22,6 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import numpy as np
 import tensorflow as tf
 
 import fedlang as fl
@@ -99,7 +98,10 @@ len(federated_train_data), federated_train_data[0].element_spec
 # %%
 def create_compiled_keras_model():
     model = tf.keras.models.Sequential(
-        [tf.keras.Input((784,)), tf.keras.layers.Dense(10, activation=tf.nn.softmax, kernel_initializer="zeros", name="dense")]
+        [
+            tf.keras.Input((784,)),
+            tf.keras.layers.Dense(10, activation=tf.nn.softmax, kernel_initializer="zeros", name="dense"),
+        ]
     )
     model.compile(
         loss=tf.keras.losses.SparseCategoricalCrossentropy(),
@@ -303,7 +305,7 @@ print((folder / "image_classification.fed").read_text())
 
 # %%
 program = fl.load(folder / "image_classification.fed")
-program.training.next.type_signature
+print(program.training.next.type_signature)
 
 # %%
 state = program.training.initialize()

@@ -30,14 +30,15 @@ def notebook_of(script: Path) -> Any:
 
 
 def run(notebook: Any, folder: Path) -> Any:
-    """The notebook with outputs. Raises `CellExecutionError` where a cell fails."""
+    """The notebook with outputs, less what libraries log. Raises `CellExecutionError` where a cell fails."""
     from nbclient import NotebookClient
 
-    done = NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(folder)}}).execute()
+    place = {"metadata": {"path": str(folder)}}
+    done = NotebookClient(notebook, timeout=SECONDS, resources=place, coalesce_streams=True).execute()
     for cell in done.cells:
         cell.metadata = {}
-        for output in cell.get("outputs", ()):
-            output.pop("metadata", None) if output["output_type"] == "stream" else None
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return done
 
 

@@ -5,16 +5,22 @@ clients are synthetic: log-normal sizes, each with its own mix of digits drawn f
 digits have the same mix and come from MNIST's test set, by other writers than its training digits.
 `tools/make_mnist_sample.py` made the file.
 
-The file is a zip archive of `.npy` arrays, for each client `ID.train.pixels`, `ID.train.y`, `ID.test.pixels` and
+`shakespeare` is what a hundred speaking roles say in Shakespeare's plays (`shakespeare.LICENSE.txt`), and each is a
+client: 5 to 206 speeches, the last fifth of which are its test set. `tools/make_shakespeare_sample.py` made the file, a
+compressed JSON record of roles, of each `train` and `test`.
+
+MNIST's file is a zip archive of `.npy` arrays, for each client `ID.train.pixels`, `ID.train.y`, `ID.test.pixels` and
 `ID.test.y`.
 """
 
 from __future__ import annotations
 
 import io
+import json
+import lzma
 import zipfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 
 import numpy as np
@@ -24,7 +30,7 @@ from fedlang.data.errors import unknown_data
 from fedlang.data.trees import Examples
 from fedlang.run.sequences import Array
 
-NAMES = ("mnist",)
+NAMES = ("mnist", "shakespeare")
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,12 @@ def load(name: str, *, pixels: bool = False) -> Federated:
 
     `mnist` has examples `{x: float32[784], y: int32}` with `x` from 0 to 1, or with `pixels`
     `{pixels: uint8[28, 28], y: int32}`. Its first ten clients have 972 training and 116 test digits together.
+    `shakespeare` has examples `{snippets: string}`, a speech each, its lines parted by line ends.
     """
     if name not in NAMES:
         raise unknown_data(name, NAMES)
+    if name == "shakespeare":
+        return Federated(*(ClientData(tuple(_speeches()), partial(_said, part)) for part in ("train", "test")))
     members = _archive(name).namelist()
     ids = tuple(member.split(".")[0] for member in members if member.endswith(".train.y.npy"))
     return Federated(
@@ -72,3 +81,16 @@ def _digits(name: str, part: str, *, pixels: bool) -> Examples:
     if pixels:
         return {"pixels": images, "y": labels}
     return {"x": images.reshape(len(images), 784).astype(np.float32) / np.float32(255), "y": labels}
+
+
+@cache
+def _speeches() -> dict[str, dict[str, list[str]]]:
+    """By role the speeches of each part."""
+    content = (files("fedlang.data") / "shakespeare.json.xz").read_bytes()
+    speeches: dict[str, dict[str, list[str]]] = json.loads(lzma.decompress(content))
+    return speeches
+
+
+@cache
+def _said(part: str, role: str) -> Examples:
+    return {"snippets": np.array(_speeches()[role][part], object)}

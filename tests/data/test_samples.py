@@ -75,6 +75,31 @@ def test_a_nearest_neighbour_knows_the_digits() -> None:
     assert (field(train, "y")[near] == field(test, "y")).mean() > 0.9
 
 
+def test_shakespeare_is_the_file_that_was_made() -> None:
+    content = (files("fedlang.data") / "shakespeare.json.xz").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == "535fbd0ff9302d7b833298ceff62fe5c035bf2933ab18a3149aa953c0cde8555"
+    assert len(content) < 150_000
+    assert "public domain" in (files("fedlang.data") / "shakespeare.LICENSE.txt").read_text(encoding="utf-8")
+
+
+def test_speaking_roles_have_unequal_sizes_and_split_their_speeches() -> None:
+    plays = load("shakespeare")
+    assert plays.train.client_ids == plays.test.client_ids == tuple(sorted(plays.train.client_ids))
+    train = np.array([plays.train.count(role) for role in plays.train])
+    test = np.array([plays.test.count(role) for role in plays.test])
+    assert (len(train), train.sum(), test.sum()) == (100, 2540, 588)
+    np.testing.assert_array_equal(test, np.maximum(1, (train + test) // 5))
+    assert ((train + test).min(), (train + test).max()) == (5, 206)
+
+
+def test_speeches_are_plain_text_without_directions() -> None:
+    plays = load("shakespeare")
+    for part in (plays.train, plays.test):
+        speeches = field(part.concatenate(), "snippets")
+        assert all(20 <= len(speech) <= 400 and speech.isascii() for speech in speeches)
+        assert not any(mark in speech for speech in speeches for mark in "[]\t\r")
+
+
 def test_an_unknown_name_is_offered_the_nearest() -> None:
     with pytest.raises(DiagnosticError, match=r"no data set is called `minst`(.|\n)*did you mean `mnist`"):
         load("minst")

@@ -1,4 +1,4 @@
-"""Data sets for simulations. `mnist` comes with fedlang."""
+"""Data sets for simulations: `mnist` and `shakespeare.load_sample` come with fedlang, the others are downloaded."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedlang.simulation.datasets import mnist
+    from fedlang.simulation.datasets import cifar100, emnist, mnist, shakespeare, stackoverflow
 
-__all__ = ["mnist"]
+__all__ = ["cifar100", "emnist", "mnist", "shakespeare", "stackoverflow"]
 
 
 def __getattr__(name: str) -> object:

@@ -7,8 +7,8 @@ The folder has the plays of the first Project Gutenberg edition in modern spelli
 speaker; a speech begins with the speaker's name in capitals and a full stop on a line of its own. Stage directions, in
 brackets, are left out, and so are speeches shorter than `SHORT` or longer than `LONG` characters. Of the roles with
 `FEWEST` speeches or more, ordered by how many they have, `ROLES` at equal distances are kept whole, so that their sizes
-are spread as in the plays. The last fifth of a role's speeches, at least one, are its test set, as in LEAF (Caldas et al.
-2018). The same input gives the same file wherever liblzma compresses alike.
+are spread as in the plays. The last fifth of a role's speeches, at least one, are its test set, as in LEAF (Caldas et
+al. 2018). The same input gives the same file wherever liblzma compresses alike.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ ROWS = [
     for line in PAGE.splitlines()
     if line.startswith("| ")
 ]
-OURS = sorted(set(re.findall(r"\b(?:fl|fedlang)\.[A-Za-z_][A-Za-z_.]*[A-Za-z_]", PAGE)))
+OURS = sorted(set(re.findall(r"\b(?:fl|fedlang)\.[A-Za-z_][A-Za-z0-9_.]*[A-Za-z0-9_]", PAGE)))
 DECLARED = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in (ROOT / "stdlib").rglob("*.fed")
 }

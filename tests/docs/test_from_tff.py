@@ -78,6 +78,12 @@ def test_what_the_library_is_said_to_have_it_has(row: list[str]) -> None:
         assert re.search(rf"^(process|fed|fn|type) {word}\b", DECLARED[path], re.MULTILINE), word
 
 
+def test_files_are_there() -> None:
+    files = set(re.findall(r"`((?:examples|stdlib)/[a-z_/]+\.[a-z]+)`", PAGE))
+    assert len(files) > 8
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
 def test_options_of_the_command_line_are_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--help"]) == 0
     shown = capsys.readouterr().out

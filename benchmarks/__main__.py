@@ -14,7 +14,7 @@ from benchmarks import cold, grid, memory, padding
 from benchmarks.contenders import OURS, Contender
 from benchmarks.peers import PEERS, Peer, python_of
 from benchmarks.rounds import Effort, measure
-from benchmarks.rows import Row, show, write_json
+from benchmarks.rows import CENTRAL, Row, show, write_json
 from benchmarks.workloads import WORKLOADS, Workload
 
 Part = Callable[[], list[Row]]
@@ -40,7 +40,7 @@ def environments(command: Callable[..., None]) -> Callable[..., None]:
 @click.command(help=__doc__)
 @click.argument("parts", nargs=-1, type=click.Choice(NAMES))
 @click.option("--only", multiple=True, type=click.Choice(NAMES), help="The same as naming it.")
-@click.option("--contenders", help="Only these, by name, with commas between; the rest is left out.")
+@click.option("--contender", "names", multiple=True, help="Only these, and the centralised loop.")
 @click.option("--rounds", type=click.IntRange(1), help="Turns for each contender; 5 by default.")
 @click.option("--quick", is_flag=True, help="Fewer clients and rounds: shows that all of it runs.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Keeps what was found.")
@@ -48,7 +48,7 @@ def environments(command: Callable[..., None]) -> Callable[..., None]:
 def main(
     parts: Sequence[str],
     only: Sequence[str],
-    contenders: str | None,
+    names: Sequence[str],
     rounds: int | None,
     quick: bool,
     file: Path | None,
@@ -61,7 +61,7 @@ def main(
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="fedlang-benchmarks-", ignore_cleanup_errors=True) as folder:
         peers = with_environments(given, Path(folder))
-        for name, part in plan(effort, select([*OURS, *peers], contenders), peers, Path(folder), quick=quick).items():
+        for name, part in plan(effort, select([*OURS, *peers], names), peers, Path(folder), quick=quick).items():
             if name in chosen:
                 print(name, file=sys.stderr)
                 rows += part()
@@ -76,12 +76,13 @@ def with_environments(given: dict[str, Path | None], folder: Path) -> list[Peer]
     return [replace(peer, python=found.get(peer.name), folder=folder) for peer in PEERS]
 
 
-def select(contenders: Sequence[Contender], names: str | None) -> list[Contender]:
+def select(contenders: Sequence[Contender], names: Sequence[str]) -> list[Contender]:
     """Those of these names, where there are any; the centralised loop always."""
-    if names is None:
-        return list(contenders)
-    asked = {name.strip() for name in names.split(";" if ";" in names else ",")}
-    return [each for each in contenders if each.name in asked or each.name == "centralised"]
+    known = [each.name for each in contenders]
+    for name in names:
+        if name not in known:
+            raise click.BadParameter(f"there is no {name!r}; there are: {'; '.join(known)}", param_hint="--contender")
+    return [each for each in contenders if not names or each.name in names or each.name == CENTRAL]
 
 
 def plan(

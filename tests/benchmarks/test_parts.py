@@ -76,7 +76,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("JAX", "FEDJAX", "PFL", "FLOWER", "TFF"):
         monkeypatch.delenv(f"FEDLANG_BENCH_{name}", raising=False)
     file = tmp_path / "found.json"
-    asked = ["--quick", "--rounds", "1", "--contenders", "batched, threaded, tff", "--only", "softmax1000"]
+    named = [part for name in ("batched", "threaded", "tff") for part in ("--contender", name)]
+    asked = ["--quick", "--rounds", "1", *named, "--only", "softmax1000"]
     done = CliRunner().invoke(main, [*asked, "padding", "--json", str(file)])
     assert done.exit_code == 0, done.output
     rows = json.loads(file.read_text())["rows"]
@@ -90,15 +91,19 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for each in rows[:3]:
         assert each["over_cpu"] == pytest.approx(each["cpu"] / rows[0]["cpu"])
     assert CliRunner().invoke(main, ["--only", "nothing"]).exit_code == 2
+    wrong = CliRunner().invoke(main, ["--contender", "batch", "padding"])
+    assert wrong.exit_code == 2
+    assert "there is no 'batch'; there are: centralised; batched;" in wrong.output
 
 
 def test_names() -> None:
     assert NAMES == ("softmax50", "softmax1000", "cnn", "lstm", "cold", "memory", "padding", "grid")
-    assert [each.name for each in select(OURS, "batched, vectorised;reference")] == [
+    assert [each.name for each in select(OURS, ["batched, vectorised", "reference"])] == [
         "centralised",
         "batched, vectorised",
         "reference",
     ]
+    assert select(OURS, []) == list(OURS)
 
 
 def test_a_process_of_its_own() -> None:

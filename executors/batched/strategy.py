@@ -10,6 +10,8 @@ part: it is made for a usual cohort, `usual_steps`. How large blocks are changes
 from its clients' lengths.
 """
 
+# ruff: noqa: TID252 (executors import each other relatively: installed, they lie inside `fedlang`)
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -23,10 +25,10 @@ from numpy.typing import NDArray
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import Batched
 
+from ..tensorflow.vectorised import LANES
 from .costs import Cost, batched_cost, cost_of
 from .figures import FIXED, Figures
 
-LANES = 16
 BLOCKS = (16, 32, 64, 128)
 CLEAR = 2.0  # a factor between two estimates that no measuring turns round
 AROUND = 40  # calls that a client, or a block, takes beside its own operations: its data are cut out, its results kept

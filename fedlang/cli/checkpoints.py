@@ -33,11 +33,12 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state, the rounds that led to it, and the options that a resumed run must share."""
+    """A state, the rounds that led to it, the options that a resumed run must share, and what the rounds ran on."""
 
     state: Any
     history: list[dict[str, Any]]
     options: Mapping[str, Any]
+    ran: str
 
 
 def program_hash(process: Process) -> str:
@@ -50,7 +51,7 @@ def write_checkpoint(folder: str, checkpoint: Checkpoint) -> None:
     """Replaces the folder's checkpoint; one that was there stays until the new one is whole."""
     arrays: Arrays = {}
     _take_apart(checkpoint.state, "state", arrays)
-    about = {"format": FORMAT, "options": checkpoint.options, "history": checkpoint.history}
+    about = {"format": FORMAT, "options": checkpoint.options, "history": checkpoint.history, "ran": checkpoint.ran}
     arrays[ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -69,7 +70,7 @@ def read_checkpoint(folder: str, options: Mapping[str, Any], template: Any) -> C
         differences = list(_differences(about["options"], options))
         if differences:
             raise errors.other_checkpoint(folder, differences)
-        return Checkpoint(_put_together(template, "state", arrays), about["history"], options)
+        return Checkpoint(_put_together(template, "state", arrays), about["history"], options, about.get("ran", ""))
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise errors.unreadable_checkpoint(path, str(error)) from None
 

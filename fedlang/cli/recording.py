@@ -38,7 +38,8 @@ class Recorder:
         self._plot, self._out, self._folder, self._every = plot, out, checkpoint, checkpoint_every
         self._as_json = as_json
         self._process = training.process.name
-        self._options = options_of(training, data)
+        self._training, self._options = training, options_of(training, data)
+        self._ran = ""  # what the rounds before ran on
         self._history: list[dict[str, Any]] = []
         self._state: Any = None
         self._kept = 0  # rounds in the last checkpoint
@@ -58,7 +59,7 @@ class Recorder:
         if resume and self._folder is not None:
             checkpoint = read_checkpoint(self._folder, self._options, first)
             self._state, self._history = checkpoint.state, checkpoint.history
-            self._kept = len(self._history)
+            self._kept, self._ran = len(self._history), checkpoint.ran
         left = max(0, rounds - len(self._history))
         self._table = RoundTable(left, start=self.next_round, console=self._console())
         return self._state
@@ -87,6 +88,7 @@ class Recorder:
         row = {name: json_value(value) for name, value in row.items()}
         self._state = state
         self._history.append(row)
+        self._compare()
         if self._lines is not None:
             self._lines.write(_line(row))
             self._lines.flush()
@@ -94,9 +96,19 @@ class Recorder:
         if len(self._history) % self._every == 0:
             self._keep()
 
+    def _compare(self) -> None:
+        """Says, once, where a resumed round ran in another way than those before."""
+        before, now = self._ran, ran_on(self._training)
+        self._ran = ""
+        if before not in ("", now):
+            text = f"the rounds before ran on {before}, this one on {now}: the last bits may differ"
+            click.echo(f"note: {text} (`--executor` and `--strategy` choose)", err=True)
+
     def _keep(self) -> None:
         if self._folder is not None and len(self._history) > self._kept:
-            write_checkpoint(self._folder, Checkpoint(self._state, self._history, self._options))
+            write_checkpoint(
+                self._folder, Checkpoint(self._state, self._history, self._options, ran_on(self._training))
+            )
             self._kept = len(self._history)
 
     def finish(self, beside: dict[str, Any], *, interrupted: bool) -> None:
@@ -130,6 +142,16 @@ def options_of(training: Training, data: str) -> dict[str, Any]:
         **chosen,
         "settings": json_value(settings_of(training.process)),
     }
+
+
+def ran_on(training: Training) -> str:
+    """The executor, and how it chose to run the clients' work of each phase where it has a choice."""
+    executor = training.plan.executor
+    decision = getattr(executor, "decision", None)
+    if decision is None:
+        return f"`{executor.name}`"
+    works = [phase.work for phase in training.process.method("next").program.phases]
+    return f"`{executor.name}` ({', '.join(decision(work).name for work in works) or 'no work'})"
 
 
 def settings_of(process: Process) -> dict[str, Any]:

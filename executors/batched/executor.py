@@ -31,7 +31,7 @@ from ..tensorflow.vectorised import compile_vectorised
 from .calibration import figures
 from .explaining import Made, watched
 from .figures import FIXED
-from .running import BatchedWork
+from .running import BatchedWork, ReferenceWork
 from .strategy import Strategy, block_size, choose, chunk_size, estimate
 
 BUDGET = 64 << 20
@@ -80,7 +80,8 @@ class BatchedExecutor:
             return self._on_tensorflow(work, varies)
         except Unsupported as reason:
             decided = Strategy("reference", str(reason), 1)
-            return Made(work, work, None, decided, ReferenceExecutor().compile_work(work, varies), "")
+            running = ReferenceWork(ReferenceExecutor().compile_work(work, varies), [])
+            return Made(work, work, None, decided, running, "")
 
     def _on_tensorflow(self, work: Graph, varies: tuple[bool, ...]) -> Made:
         own = guard_rows(move_maps(work))

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 
 from fedlang.ir.graph import Graph, Node
 from fedlang.passes.batch import Batched
-from fedlang.run.executor import ClientWork
 from fedlang.run.explanation import Explanation, OperationCost, WorkExplanation
 from fedlang.run.externs import find_extern
 
@@ -22,7 +21,7 @@ from ..tensorflow.profile import AROUND, Profile, profiled
 from ..tensorflow.start import tf
 from .costs import CONVOLUTIONS, batched_cost, cost_of
 from .figures import FIXED, Figures
-from .running import BatchedWork
+from .running import BatchedWork, ReferenceWork
 from .strategy import Strategy
 from .tally import Tally
 
@@ -35,7 +34,7 @@ class Made:
     own: Graph
     batched: Batched | None
     strategy: Strategy
-    work: ClientWork
+    work: BatchedWork | ReferenceWork
     label: str
 
 
@@ -44,11 +43,10 @@ def watched(name: str, works: Callable[[], tuple[Made, ...]], *, measured: bool)
     """Measures what runs inside; the function explains it afterwards."""
     profile = Profile()
     for made in works():
-        if isinstance(made.work, BatchedWork):
-            made.work.tallies.clear()
+        made.work.tallies.clear()
 
     def explain() -> Explanation:
-        ran = [made for made in works() if not isinstance(made.work, BatchedWork) or made.work.tallies]
+        ran = [made for made in works() if made.work.tallies]
         used = next((m.strategy.estimate.figures for m in ran if m.strategy.estimate is not None), FIXED)
         devices = tuple(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices())
         explanations = tuple(explained(made, used, profile) for made in ran)
@@ -63,7 +61,7 @@ def explained(made: Made, figures: Figures, profile: Profile) -> WorkExplanation
     strategy = made.strategy
     guess = strategy.estimate
     strategies = {} if guess is None else {"sequential": guess.sequential, "blocks": guess.blocks}
-    tally = made.work.tallies[-1] if isinstance(made.work, BatchedWork) else Tally("reference", None)
+    (tally,) = made.work.tallies
     return WorkExplanation(
         strategy.name,
         strategy.reason,

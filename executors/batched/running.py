@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedlang.ir.graph import Graph
-from fedlang.run.executor import Chunk, ClientTask
+from fedlang.run.executor import Chunk, ClientTask, ClientWork
 from fedlang.run.sequences import Elements, LeafValue, Rows
 
 from ..tensorflow.blame import Guarded, Room, Runnable
@@ -76,6 +76,21 @@ class BatchedWork:
             return most
         each = -(-len(clients) // self.threads)
         return max(1, min(most, -(-each // LANES) * LANES))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferenceWork:
+    """Work that TensorFlow does not run, on the reference; it is counted as the other is."""
+
+    work: ClientWork
+    tallies: list[Tally]  # of the last run
+
+    def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
+        """The reference's chunks."""
+        self.tallies[:] = [Tally("reference", None)]
+        for chunk in self.work.run(shared, clients):
+            self.tallies[-1].chunks.append(len(chunk.ids))
+            yield chunk
 
 
 def by_length(window: Readable, size: int) -> Iterator[Readable]:

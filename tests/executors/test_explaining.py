@@ -99,7 +99,10 @@ def test_what_runs_on_the_reference_is_told_of() -> None:
     with executor.watched(measured=False) as tell:
         list(executor.compile_work(graph, (True,)).run([], tasks_of([(np.array("a", object),)])))
     (found,) = tell().works
-    assert found.strategy == "reference"
+    assert (found.strategy, found.chunks) == ("reference", (1,))
+    with executor.watched(measured=False) as tell:
+        pass
+    assert tell().works == (), "what ran before is not told of again"
     assert found.notes[0] == "client by client on the reference, in NumPy: it works with strings"
     assert "`print` is shown after each chunk" in found.notes[1]
 

@@ -98,7 +98,7 @@ def _lines(work: WorkExplanation) -> Iterator[str]:
     if work.strategies:
         told = ", ".join(f"{name} {_milliseconds(seconds)} ms" for name, seconds in work.strategies.items())
         yield f"estimated for a usual cohort: {told}"
-    if work.chunks:
+    if work.chunks and work.seconds:
         blocks = f", in blocks of {_sizes(work.block)}" if work.strategy == "blocks" else ""
         count = "1 chunk" if len(work.chunks) == 1 else f"{len(work.chunks)} chunks"
         yield f"{count} of {_sizes(work.chunks)} clients{blocks}; {work.useful:.0%} of steps useful"

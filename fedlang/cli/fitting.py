@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedlang.cli import errors
+from fedlang.data.characters import TEXT_FIELD, character_sequences
 from fedlang.data.clients import ClientData, ClientSequences
 from fedlang.data.trees import Examples
 from fedlang.run.sequences import Array
@@ -33,8 +34,17 @@ class Fitting:
 
     def fit(self, data: ClientData) -> ClientData:
         """The data with the program's fields. `DiagnosticError` FED0906 where it does not have them."""
+        data = self._as_characters(data)
         self._convert(data.examples(data.client_ids[0]))
         return data.map(self._convert)
+
+    def _as_characters(self, data: ClientData) -> ClientData:
+        """Texts as sequences of characters, as long as the program's `tokens`, where it has such a field."""
+        kind, first = self._leaves().get("tokens"), data.examples(data.client_ids[0])
+        length = kind.shape[-1] if kind is not None and kind.shape else None
+        if not isinstance(length, int) or not isinstance(first, Mapping) or TEXT_FIELD not in first:
+            return data
+        return character_sequences(data, length)
 
     def sequences(self, data: ClientData, batch: int, epochs: int, shuffle_seed: int | None) -> ClientSequences:
         """What the clients hold: batches, or examples one by one where the program takes those."""

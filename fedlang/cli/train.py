@@ -23,7 +23,7 @@ AT_LEAST_1 = click.IntRange(min=1)
 
 @click.command
 @click.argument("target", metavar="FILE[:PROCESS]")
-@click.option("--data", metavar="NAME", help="The data set: mnist.")
+@click.option("--data", metavar="NAME", help="The data set: mnist or shakespeare.")
 @click.option(
     "--rounds", type=AT_LEAST_1, default=30, show_default=True, help="How many rounds, counted from the first."
 )

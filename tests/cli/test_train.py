@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedlang.cli.training import Training
+from fedlang.data import load
+from fedlang.data.characters import SIZE, character_sequences
 from tests.cli.conftest import Fed, Outcome
 
 ROOT = Path(__file__).parent.parent.parent
@@ -119,3 +122,28 @@ def test_data_comes_in_the_shape_of_the_program(fed: Fed) -> None:
         "train", str(ROOT / "examples" / "kmeans.fed"), "--data", "mnist", "--rounds", "1", "--clients", "2", "--json"
     )
     assert json.loads(points.out)["rounds"][0]["points"] > 0
+
+
+BIGRAMS = """
+import learning.fedavg (fedavg)
+import learning.model (count)
+import learning.optimizers (sgd)
+
+type Example = {tokens: int32[20], next: int32[20]}
+
+fn loss(w: float32[90, 90], batch: Example[?], _: Key) -> float32 {
+  reduce_mean(sparse_softmax_cross_entropy(gather(w, batch.tokens), batch.next))
+}
+
+process bigrams = fedavg({init: fn(_: Key) { zeros[float32[90, 90]]() }, loss, examples: count}, client = sgd(5))
+"""
+
+
+def test_the_command_line_trains_on_sequences_as_long_as_the_program_s(fed: Fed) -> None:
+    Path("bigrams.fed").write_text(BIGRAMS)
+    outcome = fed("train", "bigrams.fed", "--data", "shakespeare", "--rounds", "3", "--executor", "reference", "--json")
+    assert outcome.code == 0, outcome.err
+    rounds = json.loads(outcome.out)["rounds"]
+    plays = load("shakespeare").train
+    assert rounds[0]["examples"] == sum(map(character_sequences(plays, 20).count, plays))
+    assert 2.0 < rounds[2]["loss"] < rounds[0]["loss"] < np.log(SIZE)

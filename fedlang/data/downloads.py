@@ -49,7 +49,7 @@ def fetched(published: Published, cache_dir: AnyPath | None = None, origin: str 
         return members
     packed = folder / published.name
     if packed.exists():
-        _verify_checksum(packed, _digest(packed), published.sha256)
+        _verify_checksum(packed, _digest(packed), published.sha256, "delete it, and load the data again")
         _unpack(packed, published.members)
         return members
     _make(folder)
@@ -81,7 +81,8 @@ def _download(url: str, target: Path, sha256: str | None) -> None:
             digest.update(chunk)
             file.write(chunk)
         file.flush()
-        _verify_checksum(url, digest.hexdigest(), sha256)
+        hint = "nothing was kept of it: load the data again, or from another `origin`"
+        _verify_checksum(url, digest.hexdigest(), sha256, hint)
 
 
 def _chunks(url: str, target: Path) -> Iterator[bytes]:
@@ -130,9 +131,9 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _verify_checksum(path: object, found: str, needed: str | None) -> None:
+def _verify_checksum(path: object, found: str, needed: str | None, hint: str) -> None:
     if needed is not None and found != needed:
-        raise wrong_checksum(path, found, needed)
+        raise wrong_checksum(path, found, needed, hint)
 
 
 def _unpack(packed: Path, members: tuple[str, ...]) -> None:

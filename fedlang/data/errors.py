@@ -123,10 +123,10 @@ def no_download(url: str, why: str, place: object) -> DiagnosticError:
     return _error("FED0719", f"{url} cannot be downloaded", why, hint=hint)
 
 
-def wrong_checksum(path: object, found: str, needed: str) -> DiagnosticError:
+def wrong_checksum(path: object, found: str, needed: str, hint: str) -> DiagnosticError:
     """A file that is not the one that was published."""
     notes = (f"its SHA-256 is {found}", f"that of the published file is {needed}")
-    return _error("FED0720", f"`{path}` is not the published file", *notes, hint="delete it, and load the data again")
+    return _error("FED0720", f"`{path}` is not the published file", *notes, hint=hint)
 
 
 def missing_library(library: str, extra: str) -> DiagnosticError:

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
         load_and_parse_sql_client_data,
         save_to_sql_client_data,
     )
+    from fedlang.simulation.sampling import build_uniform_sampling_fn
 
 _HOMES = {
     "ClientData": "fedlang.data.clients",
     "ClientDatasets": "fedlang.data.datasets",
     "FilePerUserClientData": "fedlang.simulation.client_data",
     "FromTensorSlicesClientData": "fedlang.simulation.client_data",
+    "build_uniform_sampling_fn": "fedlang.simulation.sampling",
     "load_and_parse_sql_client_data": "fedlang.simulation.client_data",
     "plot_partition": "fedlang.data.pictures",
     "read_hdf5": "fedlang.data.hdf5",
@@ -49,6 +51,7 @@ __all__ = [
     "ClientDatasets",
     "FilePerUserClientData",
     "FromTensorSlicesClientData",
+    "build_uniform_sampling_fn",
     "datasets",
     "load_and_parse_sql_client_data",
     "partition",

@@ -2,8 +2,8 @@
 
     {"users": ["a", …], "num_samples": [3, …], "user_data": {"a": {"x": […], "y": […]}, …}}
 
-JSON has no dtypes: whole numbers become int32 (int64 where one does not fit), other numbers float32. A file is read
-whole.
+JSON has no dtypes: a feature whose numbers are whole for all clients becomes int32 (int64 where one does not fit),
+other numbers become float32. A client without examples takes dtypes and shapes from the others. A file is read whole.
 """
 
 from __future__ import annotations
@@ -12,27 +12,26 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fedlang.data.clients import ClientData
+from fedlang.data.clients import ClientData, count_examples
 from fedlang.data.convert import examples_of
 from fedlang.data.datasets import ClientDatasets
 from fedlang.data.errors import damaged_file, missing_part, unreadable_path
 from fedlang.data.files import AnyPath, flat_record, stacked, verify_readable, written
-from fedlang.data.trees import map_leaves
-from fedlang.run.sequences import Array
+from fedlang.data.leaf_dtypes import agreed
+from fedlang.data.trees import Examples
 
-PARTS = ("users", "num_samples", "user_data")
+PARTS = {"users": list, "num_samples": list, "user_data": dict}
+KINDS = {list: "a list", dict: "an object", str: "text", int: "a number", float: "a number", type(None): "null"}
 
 
 def read_leaf(path: AnyPath) -> ClientData:
     """Client data of a file, or of all `.json` files of a folder, ids sorted.
 
     `DiagnosticError` FED0714 to FED0716 for a file that cannot be read or is not in this layout, FED0620 for a user
-    who is in two files, FED0702 to FED0708 for data that no tensor holds.
+    who is in two files, FED0702 to FED0708 for data that no tensor holds, FED0712 and FED0717 for clients that differ.
     """
     clients = [each for file in _files(Path(path)) for each in _clients(file)]
-    data = dict(clients)
+    data = agreed(dict(clients))
     return ClientData(tuple(sorted(client for client, _ in clients)), data.__getitem__)
 
 
@@ -52,9 +51,9 @@ def write_leaf(path: AnyPath, data: ClientData | ClientDatasets, *, overwrite: b
 
 
 def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
     try:
+        if not path.is_dir():
+            return [path]
         files = sorted(file for file in path.iterdir() if file.suffix == ".json")
     except OSError as error:
         raise unreadable_path(path, error.strerror or str(error)) from None
@@ -63,32 +62,33 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _clients(path: Path) -> list[tuple[str, Any]]:
+def _clients(path: Path) -> list[tuple[str, Examples]]:
     """Each user of a file and the user's examples."""
     try:
         content = json.loads(verify_readable(path).read_bytes())
     except (ValueError, RecursionError) as error:
         raise damaged_file(path, "JSON", str(error)) from None
-    for part in PARTS:
+    for part, kind in PARTS.items():
         if not isinstance(content, dict) or part not in content:
             raise missing_part(path, f"key `{part}`", tuple(content) if isinstance(content, dict) else ())
+        _verify_kind(path, f"`{part}`", content[part], kind)
     users, counts, data = (content[part] for part in PARTS)
     if len(counts) != len(users):
         raise damaged_file(path, "LEAF", f"there are {len(users)} users and {len(counts)} numbers of samples")
     return [(str(user), _user(path, str(user), count, data)) for user, count in zip(users, counts, strict=True)]
 
 
-def _user(path: Path, user: str, count: int, data: dict[str, Any]) -> Any:
+def _user(path: Path, user: str, count: object, data: dict[str, Any]) -> Examples:
     if user not in data:
         raise missing_part(path, f"entry for `{user}` in `user_data`", sorted(data)[:10])
-    examples = map_leaves(_narrowed, examples_of(user, dict(sorted(data[user].items()))))
-    found = len(next(iter(examples.values()))) if isinstance(examples, dict) else 0
+    _verify_kind(path, f"the entry for `{user}` in `user_data`", data[user], dict)
+    examples = examples_of(user, dict(sorted(data[user].items())))
+    found = count_examples(examples)
     if found != count:
         raise damaged_file(path, "LEAF", f"`{user}` has {found} examples, and {count} by `num_samples`")
     return examples
 
 
-def _narrowed(array: Array) -> Array:
-    if array.dtype == np.int64 and np.array_equal(array, array.astype(np.int32)):
-        return array.astype(np.int32)
-    return array.astype(np.float32) if array.dtype == np.float64 else array
+def _verify_kind(path: Path, what: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise damaged_file(path, "LEAF", f"{what} is {KINDS.get(type(value), 'true or false')}, not {KINDS[kind]}")

@@ -35,10 +35,10 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 
 def test_a_folder_is_read(tmp_path: Path) -> None:
     leaf(tmp_path / "all_data_0.json")
-    leaf(tmp_path / "all_data_1.json", users=["c"], num_samples=[1], user_data={"c": {"x": ["text"], "y": [2**40]}})
+    leaf(tmp_path / "all_data_1.json", users=["c"], num_samples=[1], user_data={"c": {"x": [[0.5, 0.5]], "y": [2**40]}})
     data = read_leaf(tmp_path)
     assert data.client_ids == ("a", "b", "c")
-    assert field(data.examples("c"), "x").tolist() == ["text"]
+    assert field(data.examples("c"), "x").tolist() == [[0.5, 0.5]]
     assert field(data.examples("c"), "y").dtype == np.int64
     leaf(tmp_path / "all_data_2.json")
     with pytest.raises(DiagnosticError, match="FED0620"):
@@ -58,6 +58,66 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
             one, other = field(data.examples(client), name), field(back.examples(client), name)
             assert one.dtype == other.dtype
             np.testing.assert_array_equal(one, other)
+
+
+def dtypes(data: ClientData, name: str) -> list[np.dtype[Any]]:
+    return [field(data.examples(client), name).dtype for client in data]
+
+
+def test_a_feature_has_one_dtype_for_all_clients(tmp_path: Path) -> None:
+    sparse = {"a": {"x": [[0, 1]], "y": [2**40]}, "b": {"x": [[0.5, 1], [1, 0]], "y": [1, 2]}}
+    data = read_leaf(leaf(tmp_path / "train.json", user_data=sparse))
+    assert (dtypes(data, "x"), dtypes(data, "y")) == ([np.float32] * 2, [np.int64] * 2)
+    assert field(data.examples("a"), "y").tolist() == [2**40]
+    said = {"a": {"x": ["To be"]}, "b": {"x": ["or", "not"]}}
+    assert field(read_leaf(leaf(tmp_path / "train.json", user_data=said)).examples("b"), "x").tolist() == ["or", "not"]
+    flags = {"a": {"x": [True]}, "b": {"x": [False, True]}}
+    assert dtypes(read_leaf(leaf(tmp_path / "train.json", user_data=flags)), "x") == [np.bool_] * 2
+
+
+def test_a_client_without_examples_is_like_the_others(tmp_path: Path) -> None:
+    some = {"a": {"x": [], "y": []}, "b": {"x": [[0.5, 1], [1, 0]], "y": [1, 2]}}
+    data = read_leaf(leaf(tmp_path / "train.json", num_samples=[2, 0], user_data=some))
+    assert field(data.examples("a"), "x").shape == (0, 2)
+    assert (dtypes(data, "x"), dtypes(data, "y")) == ([np.float32] * 2, [np.int32] * 2)
+    assert field(data.concatenate(), "y").tolist() == [1, 2]
+    write_leaf(tmp_path / "again.json", data)
+    assert dtypes(read_leaf(tmp_path / "again.json"), "y") == [np.int32] * 2
+
+
+B = {"x": [1, 2], "y": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"users": 3}, "FED0715", "`users` is a number, not a list"),
+        ({"num_samples": {"a": 1}}, "FED0715", "`num_samples` is an object, not a list"),
+        ({"user_data": [1]}, "FED0715", "`user_data` is a list, not an object"),
+        (
+            {"user_data": {"a": True, "b": B}},
+            "FED0715",
+            "the entry for `a` in `user_data` is true or false, not an object",
+        ),
+        ({"num_samples": ["2", 1]}, "FED0715", "`b` has 2 examples, and 2 by"),
+        (
+            {"user_data": {"a": {"x": ["t"], "y": [1]}, "b": B}},
+            "FED0717",
+            "client a has text in the feature `x`(.|\n)*numbers, as client b",
+        ),
+        (
+            {"user_data": {"a": {"x": [1e300], "y": [1]}, "b": B}},
+            "FED0717",
+            r"client a has numbers from 1e\+300(.|\n)*float32",
+        ),
+        ({"user_data": {"a": {"x": [2**63], "y": [1]}, "b": B}}, "FED0717", "client a(.|\n)*needed is int64"),
+        ({"user_data": {"a": {"x": [None], "y": [1]}, "b": B}}, "FED0705", "client a"),
+        ({"user_data": {"a": {"x": [1], "z": [1]}, "b": B}}, "FED0712", "client a(.|\n)*`.x`, `.z`"),
+    ],
+)
+def test_odd_content_is_told(tmp_path: Path, changes: dict[str, Any], code: str, words: str) -> None:
+    with pytest.raises(DiagnosticError, match=rf"{code}(.|\n)*{words}"):
+        read_leaf(leaf(tmp_path / "train.json", **changes))
 
 
 @pytest.mark.parametrize(

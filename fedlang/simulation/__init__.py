@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fedlang.simulation.client_data import (
         FilePerUserClientData,
         FromTensorSlicesClientData,
+        HDF5ClientData,
+        SqlClientData,
         load_and_parse_sql_client_data,
         save_to_sql_client_data,
     )
@@ -33,6 +35,8 @@ _HOMES = {
     "ClientDatasets": "fedlang.data.datasets",
     "FilePerUserClientData": "fedlang.simulation.client_data",
     "FromTensorSlicesClientData": "fedlang.simulation.client_data",
+    "HDF5ClientData": "fedlang.simulation.client_data",
+    "SqlClientData": "fedlang.simulation.client_data",
     "build_uniform_sampling_fn": "fedlang.simulation.sampling",
     "load_and_parse_sql_client_data": "fedlang.simulation.client_data",
     "plot_partition": "fedlang.data.pictures",
@@ -51,6 +55,8 @@ __all__ = [
     "ClientDatasets",
     "FilePerUserClientData",
     "FromTensorSlicesClientData",
+    "HDF5ClientData",
+    "SqlClientData",
     "build_uniform_sampling_fn",
     "datasets",
     "load_and_parse_sql_client_data",

@@ -13,6 +13,7 @@ from typing import Any
 from fedlang.data.clients import ClientData
 from fedlang.data.datasets import ClientDatasets
 from fedlang.data.errors import unreadable_path
+from fedlang.data.hdf5 import read_hdf5
 from fedlang.data.sqlite import read_sqlite, write_sqlite
 
 
@@ -48,6 +49,30 @@ class FilePerUserClientData:
         except OSError as error:
             raise unreadable_path(path, error.strerror or str(error)) from None
         return FilePerUserClientData(files, create_tf_dataset_fn)
+
+
+class HDF5ClientData:
+    """Client data in a file of the layout `/examples/CLIENT/FEATURE`, read one client at a time."""
+
+    def __new__(cls, database_filepath: str | PathLike[str]) -> ClientData:  # type: ignore[misc]
+        """`fedlang.data.hdf5.read_hdf5`, with its errors."""
+        return read_hdf5(database_filepath)
+
+
+class SqlClientData:
+    """Client data in a database with the tables `examples` and `client_metadata`, read one client at a time.
+
+    Unlike TensorFlow Federated's, elements are examples and not messages: without an `element_spec`, as they are found.
+    """
+
+    def __new__(  # type: ignore[misc]
+        cls,
+        database_filepath: str | PathLike[str],
+        split_name: str | None = None,
+        element_spec: Mapping[str, Any] | None = None,
+    ) -> ClientData:
+        """`fedlang.data.sqlite.read_sqlite`, with its errors."""
+        return read_sqlite(database_filepath, split_name, element_spec)
 
 
 def load_and_parse_sql_client_data(

@@ -14,7 +14,16 @@ import pytest
 import fedlang as fl
 from fedlang.data import client_sequences
 from fedlang.run.sequences import Rows
-from fedlang.simulation import ClientData, ClientDatasets, FilePerUserClientData, FromTensorSlicesClientData
+from fedlang.simulation import (
+    ClientData,
+    ClientDatasets,
+    FilePerUserClientData,
+    FromTensorSlicesClientData,
+    HDF5ClientData,
+    SqlClientData,
+    save_to_sql_client_data,
+    write_hdf5,
+)
 
 tf = pytest.importorskip("tensorflow")
 
@@ -145,6 +154,25 @@ def test_datasets_become_sequences() -> None:
     assert isinstance(batches, Rows)
     assert examples.rows.tolist() == [0, 1, 2]
     assert [batch.tolist() for batch in batches] == [[0, 1], [2]]
+
+
+def test_files_have_classes_too(tmp_path: Path) -> None:
+    write_hdf5(tmp_path / "five.h5", five())
+    save_to_sql_client_data(five().client_ids, five().create_tf_dataset_for_client, tmp_path / "five.sqlite")
+    spec = {"a": "float32", "b": "int64"}
+    for data in (
+        HDF5ClientData(tmp_path / "five.h5"),
+        SqlClientData(tmp_path / "five.sqlite"),
+        SqlClientData(tmp_path / "five.sqlite", "default_split", spec),
+    ):
+        assert isinstance(data, ClientData)
+        assert data.client_ids == five().client_ids
+        elements = held(data.create_tf_dataset_for_client("c3"))
+        assert elements == [OrderedDict(a=3.0, b=place) for place in range(4)]
+        with pytest.raises(fl.DiagnosticError, match=r"FED0618(.|\n)*did you mean `c3`"):
+            data.create_tf_dataset_for_client("cc3")
+    with pytest.raises(fl.DiagnosticError, match=r"FED0718(.|\n)*did you mean `default_split`"):
+        SqlClientData(tmp_path / "five.sqlite", "default_splits")
 
 
 def test_nothing_heavy_is_imported_before_it_is_used() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def written(path: AnyPath, *, overwrite: bool) -> Iterator[Path]:
     `DiagnosticError` FED0722 if there is a file already and not `overwrite`, or if the folder cannot be written.
     """
     target = Path(path)
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:
         raise cannot_write(path, "there is a file of this name", hint="choose another name, or give `overwrite=True`")
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
@@ -44,7 +44,8 @@ def written(path: AnyPath, *, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(path, error.strerror or str(error)) from None
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
 
 
 def stacked(data: ClientData | ClientDatasets) -> ClientData:

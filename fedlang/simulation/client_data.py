@@ -35,8 +35,11 @@ class FilePerUserClientData:
         paths = {client: Path(client_ids_to_files[client]) for client in sorted(client_ids_to_files)}
 
         def read(client: str) -> Any:
-            if not paths[client].is_file():
-                raise unreadable_path(paths[client], f"there is no such file for client {client}")
+            try:
+                with open(paths[client], "rb"):
+                    pass
+            except OSError as error:
+                raise unreadable_path(paths[client], f"{error.strerror or error} (client {client})") from None
             return dataset_fn(str(paths[client]))
 
         return ClientDatasets(tuple(paths), read)

@@ -21,8 +21,11 @@ from fedlang.simulation import (
     FromTensorSlicesClientData,
     HDF5ClientData,
     SqlClientData,
+    read_leaf,
     save_to_sql_client_data,
     write_hdf5,
+    write_leaf,
+    write_sqlite,
 )
 
 tf = pytest.importorskip("tensorflow")
@@ -135,6 +138,21 @@ def test_a_file_for_each_client(tmp_path: Path) -> None:
         lines.create_tf_dataset_for_client("gone")
     with pytest.raises(fl.DiagnosticError, match=r"FED0714.*nowhere.*No such file"):
         FilePerUserClientData.create_from_dir(tmp_path / "nowhere", tf.data.TextLineDataset)
+
+
+def test_paths_that_the_system_refuses_are_told(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300)
+    files = FilePerUserClientData({"c": path}, lambda _: [1])
+    for read in (
+        lambda: files.create_tf_dataset_for_client("c"),
+        lambda: read_leaf(path),
+        lambda: HDF5ClientData(path),
+    ):
+        with pytest.raises(fl.DiagnosticError, match=r"FED0714.*File name too long"):
+            read()
+    for write in (write_hdf5, write_leaf, write_sqlite):
+        with pytest.raises(fl.DiagnosticError, match=r"FED0722.*File name too long"):
+            write(path, five())
 
 
 def test_programs_take_client_data_and_lists_of_its_datasets() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fedlang.ir.graph import Graph
@@ -16,9 +16,9 @@ from fedlang.run.sequences import Elements, LeafValue, Rows
 
 from ..tensorflow.blame import Guarded, Room, Runnable
 from ..tensorflow.blocks import BlockWork
-from ..tensorflow.vectorised import LANES
+from ..tensorflow.lanes import LANES
+from ..tensorflow.pool import in_order, new_pool
 from ..tensorflow.work import Readable, alike, read_chunks
-from ..threaded.executor import in_order
 from .strategy import Strategy
 from .tally import Tally
 
@@ -36,16 +36,20 @@ class BatchedWork:
     threads: int
     room: Room
     tallies: list[Tally]  # of the last run
+    pool: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pool", new_pool(self.threads, "chunks"))
 
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """Chunks as they are made; the clients of a window may be in any of its chunks."""
         guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), self.work.pack_shared(shared), self.room)
         size = self.work.size if isinstance(self.work, BlockWork) else None
         self.tallies[:] = [Tally(self.strategy.name, size)]
-        with ThreadPoolExecutor(self.threads, "fedlang-chunks") as pool:
-            submitted = (pool.submit(self._run, guarded, guarded.pack(read), read) for read in self._counted(clients))
-            for parts in in_order(submitted, self.threads + 1):
-                yield from parts
+        read = self._counted(clients)
+        submitted = (self.pool.submit(self._run, guarded, guarded.pack(each), each) for each in read)
+        for parts in in_order(submitted, self.threads + 1):
+            yield from parts
 
     def _counted(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
         tally = self.tallies[-1]

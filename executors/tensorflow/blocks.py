@@ -24,12 +24,13 @@ from fedlang.run.executor import Chunk
 from fedlang.run.sequences import Elements, LeafValue, Rows
 
 from .dtypes import TF_DTYPES, static_shape
+from .lanes import LANES
 from .layout import Layout
 from .lower import evaluate
 from .scope import Scope, Unsupported
 from .sequential import is_free
 from .start import tf
-from .vectorised import LANES, VectorisedWork, arguments_of, flags_of, specs_of
+from .vectorised import VectorisedWork, arguments_of, flags_of, specs_of
 from .work import Finished, Readable, finish, host, nothing
 
 BY_COLUMN = ("rows", "counts")  # feeds whose first axis counts steps, and the second clients

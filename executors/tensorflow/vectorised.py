@@ -1,9 +1,8 @@
 """A chunk of clients as one TensorFlow program with an axis of clients: the batched graph, compiled, and its feeds
 made on the host.
 
-Chunks are filled up with dead clients (no elements, zeros) to a multiple of `LANES`: TensorFlow computes `exp` and
-`log` of the last few elements of a tensor by another code path, which may round differently; so the bits of a client
-do not depend on its chunk.
+Chunks are filled up with dead clients (no elements, zeros) to a multiple of `LANES` (see `lanes.py`), so that the bits
+of a client do not depend on its chunk.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from fedlang.run.sequences import LeafValue
 from fedlang.run.values import numpy_dtype
 
 from .dtypes import hidden_axes, spec_of
+from .lanes import LANES
 from .layout import Group, Layout
 from .lower import evaluate
 from .scope import Scope, Site, Unsupported, extent, sites_in
@@ -30,8 +30,8 @@ from .start import tf
 from .store import Place, Store
 from .work import Finished, Readable, finish, host, nothing
 
-LANES = 16
 T = TypeVar("T")
+Ranges: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +134,7 @@ class _Packing:
         self.group = {k: n for n, group in enumerate(self.layout.groups) for k in group.members}
         self.places = [self._places(group, store) for group, store in zip(self.layout.groups, work.stores, strict=True)]
         self.shown = [store.tensors() for store in work.stores]
+        self.ranges: dict[int, Ranges] = {}
 
     def feeds(self) -> list[Any]:
         """The tensors of all feeds that are not shared."""
@@ -187,17 +188,22 @@ def _counts(packing: _Packing, feed: Feed) -> NDArray[np.int32]:
     return _ranges(packing, feed)[1]
 
 
-def _ranges(packing: _Packing, feed: Feed) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _ranges(packing: _Packing, feed: Feed) -> Ranges:
     """Rows [L, C, B] and counts [L, C] of elements that are ranges of rows."""
     number = packing.group[feed.parameter]
-    lengths = packing.lengths(feed.parameter)
+    if number not in packing.ranges:
+        packing.ranges[number] = _made_ranges(packing, number, packing.lengths(feed.parameter))
+    return packing.ranges[number]
+
+
+def _made_ranges(packing: _Packing, number: int, lengths: NDArray[np.int32]) -> Ranges:
     bounds = packing.work.stores[number].splits.array
-    first = np.zeros((lengths.max(initial=0), packing.lanes), np.int32)
-    counts = np.zeros_like(first)
-    for client, place in enumerate(packing.repeated(packing.places[number])):
-        splits = bounds[place.first_split : place.first_split + place.length + 1]
-        first[: place.length, client] = splits[:-1]
-        counts[: place.length, client] = np.diff(splits)
+    splits = packing.filled([place.first_split for place in packing.places[number]])
+    step = np.arange(lengths.max(initial=0), dtype=np.int32)[:, None]
+    live = step < lengths
+    at = np.where(live, splits + step, 0)
+    first = np.where(live, bounds[at], np.int32(0))
+    counts = np.where(live, bounds[at + 1] - first, np.int32(0))
     column = np.arange(counts.max(initial=0), dtype=np.int32)
     return np.where(column < counts[..., None], first[..., None] + column, np.int32(0)), counts
 

@@ -22,12 +22,13 @@ from fedlang.run.executor import Chunk, ClientFailure, ClientTask, Effects, Stac
 from fedlang.run.sequences import Elements, LeafValue, Rows
 
 from ..reference.effects import fill, show
+from .lanes import LANES
 from .scope import Site
 from .sequential import Note, is_free
 from .start import tf
 
 Outputs = list[NDArray[Any]]
-STEP, USEFUL = 16, 0.8
+STEP, USEFUL = LANES, 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,12 +12,9 @@ At most two chunks for each thread are alive at once, read but not yet taken by 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any
 
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import move_maps
@@ -28,6 +25,7 @@ from ..reference import ReferenceExecutor
 from ..tensorflow.blame import Guarded, Room, warn
 from ..tensorflow.chunks import SequentialWork, sequential_work
 from ..tensorflow.guards import guard_rows
+from ..tensorflow.pool import in_order, new_pool
 from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES
 from ..tensorflow.work import read_chunks
@@ -45,6 +43,10 @@ class ThreadedWork:
     threads: int
     chunk: int
     room: Room
+    pool: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pool", new_pool(self.threads, "clients"))
 
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """Chunks in the order of the clients."""
@@ -53,10 +55,9 @@ class ThreadedWork:
         if self.threads == 1:
             yield from (chunk for read in chunks for chunk in guarded.run(guarded.pack(read), read))
             return
-        with ThreadPoolExecutor(self.threads, "fedlang-clients") as pool:
-            submitted = (pool.submit(guarded.run, guarded.pack(read), read) for read in chunks)
-            for parts in in_order(submitted, 2 * self.threads):
-                yield from parts
+        submitted = (self.pool.submit(guarded.run, guarded.pack(read), read) for read in chunks)
+        for parts in in_order(submitted, 2 * self.threads):
+            yield from parts
 
     def _chunk_size(self, clients: Iterable[ClientTask]) -> int:
         """Two chunks for each thread where that is known, so that threads end together."""
@@ -64,19 +65,6 @@ class ThreadedWork:
         if not isinstance(clients, Sequence):
             return most
         return max(1, min(most, -(-len(clients) // (2 * self.threads))))
-
-
-def in_order(futures: Iterator[Future[Any]], most: int) -> Iterator[Any]:
-    """The futures' results in order, never more than `most` started and not taken. What is not begun is cancelled at
-    an error."""
-    waiting = deque(islice(futures, most))
-    try:
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(islice(futures, 1))
-    finally:
-        for each in waiting:
-            each.cancel()
 
 
 @dataclass(slots=True, eq=False)

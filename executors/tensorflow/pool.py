@@ -1,0 +1,36 @@
+"""Threads that stay: starting two for every run would take as long as a small round's arithmetic.
+
+A pool belongs to one compiled work, so that work that runs other work waits for no thread of its own. Its threads end
+when the work is let go of, or with Python.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def new_pool(threads: int, name: str) -> ThreadPoolExecutor:
+    """A pool whose threads begin when they are first needed."""
+    return ThreadPoolExecutor(threads, f"fedlang-{name}")
+
+
+def in_order(futures: Iterator[Future[T]], most: int) -> Iterator[T]:
+    """The futures' results in order, never more than `most` started and not taken.
+
+    At an error, or when the results are no longer wanted, what is not begun is cancelled and what runs is waited for.
+    """
+    waiting = deque(islice(futures, most))
+    try:
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(islice(futures, 1))
+    finally:
+        for each in waiting:
+            each.cancel()
+        wait(waiting)

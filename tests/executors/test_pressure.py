@@ -1,0 +1,109 @@
+"""How many clients are alive at once: a bounded number, however many the cohort has and however slow the driver is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedlang.executors.batched import BatchedExecutor
+from fedlang.executors.tensorflow.lanes import LANES, NARROW, WIDE
+from fedlang.executors.tensorflow.pool import in_order
+from fedlang.executors.tensorflow.start import tf
+from fedlang.executors.threaded import ThreadedExecutor
+from fedlang.run.executor import ClientTask
+from tests.executors.training import data_of, tasks_of, training_graph, weights_of
+
+SIZES = [int(n) for n in np.random.default_rng(5).integers(0, 30, 120)]
+CHUNK = 4
+# Each executor with how many chunks it may have read and not yet handed over, the one just asked for among them.
+EXECUTORS: dict[str, tuple[Any, int]] = {
+    "threaded": (ThreadedExecutor(threads=2, chunk=CHUNK), 2 * 2 + 1),
+    "sequential": (BatchedExecutor(strategy="sequential", chunk=CHUNK, threads=2), 2 + 2),
+    "one thread": (ThreadedExecutor(threads=1, chunk=CHUNK), 1),
+}
+
+
+def counted(read: list[int]) -> list[ClientTask]:
+    """Clients that say when they are read."""
+
+    def saying(task: ClientTask) -> ClientTask:
+        def tell() -> Any:
+            read[0] += 1
+            return task.read()
+
+        return replace(task, read=tell)
+
+    return [saying(task) for task in tasks_of(data_of(SIZES, 8, 3))]
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_clients_are_read_as_chunks_are_taken(name: str) -> None:
+    executor, chunks = EXECUTORS[name]
+    work = executor.compile_work(training_graph((8, 3), 4), (False, False, True, True))
+    read, taken, most = [0], 0, 0
+    for chunk in work.run(weights_of((8, 3)), counted(read)):
+        time.sleep(0.002)  # a slow driver: those that could run ahead would
+        most = max(most, read[0] - taken)
+        taken += len(chunk.ids)
+    assert taken == read[0] == len(SIZES)
+    assert most <= chunks * CHUNK
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_results_and_their_order_do_not_depend_on_the_number_of_threads(threads: int) -> None:
+    def run(executor: ThreadedExecutor) -> tuple[list[str], list[Any]]:
+        work = executor.compile_work(training_graph((8, 3), 4), (False, False, True, True))
+        chunks = list(work.run(weights_of((8, 3)), tasks_of(data_of(SIZES, 8, 3))))
+        joined = [np.concatenate(parts) for parts in zip(*(chunk.results for chunk in chunks), strict=True)]
+        return [id for chunk in chunks for id in chunk.ids], joined
+
+    ids, expected = run(ThreadedExecutor(threads=1, chunk=1000))
+    again, found = run(ThreadedExecutor(threads=threads, chunk=7))
+    assert ids == again
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_runs_is_waited_for_and_what_does_not_is_not_begun_when_one_fails() -> None:
+    begun, ended = [], []
+
+    def job(k: int) -> int:
+        begun.append(k)
+        time.sleep(0.02)
+        ended.append(k)
+        if k == 1:
+            raise ValueError("of job 1")
+        return k
+
+    def jobs(pool: ThreadPoolExecutor) -> Iterator[Any]:
+        return (pool.submit(job, k) for k in range(50))
+
+    with ThreadPoolExecutor(2) as pool:
+        with pytest.raises(ValueError, match="of job 1"):
+            list(in_order(jobs(pool), 4))
+        assert sorted(begun) == sorted(ended)
+        assert len(begun) < 8
+
+
+def test_threads_stay_from_run_to_run() -> None:
+    executor = ThreadedExecutor(threads=2, chunk=CHUNK)
+    work = executor.compile_work(training_graph((8, 3), 4), (False, False, True, True))
+    for _ in range(2):
+        list(work.run(weights_of((8, 3)), tasks_of(data_of(SIZES, 8, 3))))
+    names = {thread.name for thread in work.pool._threads}  # type: ignore[attr-defined]
+    assert names == {"fedlang-clients_0", "fedlang-clients_1"}
+
+
+def test_a_tensor_of_as_many_elements_as_lanes_is_computed_by_the_vector() -> None:
+    assert LANES in (NARROW, WIDE)
+    values = np.random.default_rng(0).standard_normal(64 * LANES).astype(np.float32)
+    for function in (tf.exp, tf.sigmoid, tf.math.softplus, tf.math.expm1, tf.sin):
+        whole = function(values).numpy()
+        parts = [function(part).numpy() for part in np.split(values, 64)]
+        np.testing.assert_array_equal(whole, np.concatenate(parts))

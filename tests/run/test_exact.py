@@ -184,11 +184,11 @@ def test_overflow_shows_as_infinity():
 def test_a_thousand_clients_cost_little():
     values = np.random.default_rng(0).standard_normal((1000, 8000)).astype(np.float32)
     weights = np.arange(1, 1001).astype(np.float32)
-    start = time.perf_counter()
+    start = time.process_time()
     total = ExactSum((8000,), values.dtype)
     total.add(values, weights)
     total.mean(Fraction(500500))
-    assert time.perf_counter() - start < 0.3
+    assert time.process_time() - start < 0.3
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (2, 3)])

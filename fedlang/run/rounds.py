@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import overload
 
 import numpy as np
 
@@ -83,28 +82,6 @@ class Results:
     leaves: tuple[LeafValue | ClientValues, ...]
     failures: tuple[ClientFailure, ...] = ()
     probes: tuple[tuple[str, str, LeafValue], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tasks(Sequence[ClientTask]):
-    """A phase's clients. An executor may ask how many there are; tasks are made as they are read."""
-
-    ids: tuple[str, ...]
-    places: tuple[int, ...]
-    reader: Callable[[int], Callable[[], tuple[LeafValue, ...]]]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    @overload
-    def __getitem__(self, index: int) -> ClientTask: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[ClientTask]: ...
-    def __getitem__(self, index: int | slice) -> ClientTask | Sequence[ClientTask]:
-        if isinstance(index, slice):
-            return _Tasks(self.ids, self.places[index], self.reader)
-        place = self.places[index]
-        return ClientTask(place, self.ids[place], self.reader(place))
 
 
 @dataclass(slots=True, eq=False)
@@ -191,7 +168,8 @@ class CompiledProgram:
         missing = set(range(len(run.ids))) - run.failures.keys()
         if not missing:
             return
-        tasks = _Tasks(run.ids, tuple(sorted(missing)), _reader(self.program, phase, run))
+        reader = _reader(self.program, phase, run)
+        tasks = (ClientTask(place, run.ids[place], reader(place)) for place in sorted(missing))
         for chunk in work.run(shared, tasks):
             places = [*chunk.positions, *(failure.position for failure in chunk.failures)]
             assert missing.issuperset(places), "an executor gives each client once"

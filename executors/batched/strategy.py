@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import Batched
 
-from ..tensorflow.vectorised import LANES
+from ..tensorflow.lanes import LANES
 from .costs import Cost, batched_cost, cost_of
 from .figures import FIXED, Figures
 

@@ -13,6 +13,7 @@ from fedlang.executors.batched import calibration
 from fedlang.executors.batched.costs import batched_cost, cost_of
 from fedlang.executors.batched.figures import FIXED, Figures
 from fedlang.executors.batched.strategy import choose, chunk_size, duration, usual_steps
+from fedlang.executors.tensorflow.lanes import LANES
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import Batched, batch_graph
 from tests.executors.training import training_graph
@@ -78,9 +79,9 @@ def test_blocks_take_as_long_as_their_longest_clients() -> None:
 
 def test_chunks_fit_the_budget() -> None:
     batched, _ = both((784, 64, 10))
-    assert chunk_size(batched, 1 << 20, 128) == 16
+    assert chunk_size(batched, 1 << 20, 128) == LANES
     assert chunk_size(batched, 1 << 30, 128) == 128
-    assert chunk_size(batched, 64 << 20, 128) % 16 == 0
+    assert chunk_size(batched, 64 << 20, 128) % LANES == 0
 
 
 @pytest.fixture

@@ -198,3 +198,17 @@ def test_shapes_and_nothing(shape):
     total.add(np.ones((4, *shape), np.float32))
     assert np.array_equal(total.sum(), np.full(shape, 4))
     assert np.array_equal(ExactSum.from_bytes(total.to_bytes()).mean(Fraction(4)), np.ones(shape))
+
+
+def test_a_mean_that_lies_between_two_floats_is_rounded_as_the_exact_one() -> None:
+    """Ties and near ties, where doubles alone cannot tell."""
+    step = np.float32(2.0**-23)
+    one = np.float32(1.0)
+    rows = np.array([[one, one + step, one, 0.0, -one], [one + step, one + 2 * step, one + step, 0.0, one]], np.float32)
+    crumbs = np.array([[0, 0, 2.0**-80, 0, 0], [0, 0, 0, 0, 0]], np.float32)
+    total = ExactSum((5,), np.dtype(np.float32))
+    total.add(rows, np.ones(2, np.float32))
+    total.add(crumbs, np.ones(2, np.float32))
+    expected = [one, one + 2 * step, one + step, 0.0, 0.0]  # the tie to the even one, the crumb decides the third
+    np.testing.assert_array_equal(total.mean(Fraction(2)), np.array(expected, np.float32))
+    assert not np.signbit(total.mean(Fraction(2))[3:]).any()

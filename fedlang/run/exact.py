@@ -409,7 +409,7 @@ def _single_quotient(parts: list[Doubles], weights: list[float]) -> NDArray[np.f
 
     Doubles leave less than `SLACK` of the sum of the parts' sizes in error: adding n parts n - 1 halves of a unit in
     the last place, the weight and the division one each. Where both ends of that interval round to the same number, so
-    does the exact quotient; of a million coordinates all but a few, and those that are zero or close to the least number.
+    does the exact quotient; of a million coordinates all but a few, and those that are zero or close to it.
     """
     assert len(parts) < 10, "the bound is for a few parts"
     total, size = parts[-1].copy(), np.abs(parts[-1])

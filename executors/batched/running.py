@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from fedlang.ir.graph import Graph
@@ -47,8 +48,8 @@ class BatchedWork:
         size = self.work.size if isinstance(self.work, BlockWork) else None
         self.tallies[:] = [Tally(self.strategy.name, size)]
         read = self._counted(clients)
-        submitted = (self.pool.submit(self._run, guarded, guarded.pack(each), each) for each in read)
-        for parts in in_order(submitted, self.threads + 1):
+        jobs = (partial(self._run, guarded, guarded.pack(each), each) for each in read)
+        for parts in in_order(self.pool, jobs, self.threads + 1):
             yield from parts
 
     def _counted(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:

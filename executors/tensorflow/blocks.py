@@ -23,6 +23,7 @@ from fedlang.passes.batch import Feed
 from fedlang.run.executor import Chunk
 from fedlang.run.sequences import Elements, LeafValue, Rows
 
+from .calls import Traced
 from .dtypes import TF_DTYPES, static_shape
 from .lanes import LANES
 from .layout import Layout
@@ -44,12 +45,12 @@ class BlockWork:
     """A vectorised program that runs in blocks."""
 
     inner: VectorisedWork
-    function: Any
+    function: Traced
     size: BlockSize
 
     def traces(self) -> int:
         """How often the program was traced."""
-        return int(self.function.experimental_get_tracing_count())
+        return self.function.traces()
 
     def pack_shared(self, shared: Sequence[LeafValue]) -> list[Any]:
         """The shared values' tensors."""
@@ -127,7 +128,7 @@ def compile_blocks(inner: VectorisedWork, size: BlockSize, *, parallel: int, lab
         return [one.concat() for one in lists]
 
     own_specs = [tf.TensorSpec([], tf.int32), tf.TensorSpec([len(layout.groups), None], tf.int32)]
-    function = tf.function(run, input_signature=[*specs_of(batched, layout), *own_specs], autograph=False)
+    function = Traced(run, [*specs_of(batched, layout), *own_specs])
     return BlockWork(inner, function, size)
 
 

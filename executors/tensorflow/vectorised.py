@@ -21,6 +21,7 @@ from fedlang.run.executor import Chunk, Stacked
 from fedlang.run.sequences import LeafValue
 from fedlang.run.values import numpy_dtype
 
+from .calls import Traced
 from .dtypes import hidden_axes, spec_of
 from .lanes import LANES
 from .layout import Group, Layout
@@ -40,14 +41,14 @@ class VectorisedWork:
 
     batched: Batched
     layout: Layout
-    function: Any
+    function: Traced
     sites: tuple[Site, ...]
     stores: list[Store]
     lock: Lock
 
     def traces(self) -> int:
         """How often the program was traced."""
-        return int(self.function.experimental_get_tracing_count())
+        return self.function.traces()
 
     def pack_shared(self, shared: Sequence[LeafValue]) -> list[Any]:
         """The shared values' tensors."""
@@ -92,7 +93,7 @@ def compile_vectorised(batched: Batched, layout: Layout, *, label: str = "work")
             results = evaluate(graph, arguments_of(batched, layout, feeds), scope)
         return [*results, flags_of(scope, sites, extent(results[0], 0))]
 
-    function = tf.function(run, input_signature=specs_of(batched, layout), autograph=False)
+    function = Traced(run, specs_of(batched, layout))
     return VectorisedWork(batched, layout, function, sites, layout.stores(), Lock())
 
 

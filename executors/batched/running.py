@@ -13,7 +13,7 @@ from typing import Any
 
 from fedlang.ir.graph import Graph
 from fedlang.run.executor import Chunk, ClientTask, ClientWork
-from fedlang.run.sequences import Elements, LeafValue, Rows
+from fedlang.run.sequences import LeafValue
 
 from ..tensorflow.blame import Guarded, Room, Runnable
 from ..tensorflow.blocks import BlockWork
@@ -55,7 +55,7 @@ class BatchedWork:
     def _counted(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
         tally = self.tallies[-1]
         for read in self._chunks(clients):
-            tally.add([_longest(values) for values in read.values], LANES)
+            tally.add(list(read.lengths), LANES)
             yield read
 
     def _run(self, guarded: Guarded, packed: list[Any] | None, read: Readable) -> tuple[Chunk, ...]:
@@ -101,16 +101,11 @@ class ReferenceWork:
 def by_length(window: Readable, size: int) -> Iterator[Readable]:
     """The window's clients in chunks of about equal numbers, the longest first; inside a chunk in their order."""
     count = len(window.tasks)
-    order = sorted(range(count), key=lambda k: (-_longest(window.values[k]), window.tasks[k].position))
+    order = sorted(range(count), key=lambda k: (-window.lengths[k], window.tasks[k].position))
     chunks = max(1, -(-count // size))
     each = max(1, -(-count // chunks))
     each = min(size, -(-each // LANES) * LANES)
     failures = window.failures
     for start in range(0, max(count, 1), each):
-        rows = sorted(order[start : start + each])
-        yield Readable(tuple(window.tasks[k] for k in rows), tuple(window.values[k] for k in rows), failures)
+        yield window.take(sorted(order[start : start + each]), failures)
         failures = ()
-
-
-def _longest(values: tuple[LeafValue, ...]) -> int:
-    return max((len(value) for value in values if isinstance(value, Rows | Elements)), default=0)

@@ -62,8 +62,7 @@ class BlockWork:
         longest = lengths.max(1, initial=0)
         order = np.argsort(-longest, kind="stable")
         block = self.size(longest[order])
-        ordered = Readable(tuple(read.tasks[k] for k in order), tuple(read.values[k] for k in order), read.failures)
-        feeds = self.inner.pack(ordered, lanes=block)
+        feeds = self.inner.pack(read.take(order.tolist(), read.failures), lanes=block)
         return [*feeds, np.int32(block), steps_of(lengths[order], block), order]
 
     def _lengths(self, read: Readable) -> NDArray[np.int32]:

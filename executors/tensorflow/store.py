@@ -3,9 +3,9 @@ it lies.
 
 A `Store` serves the sequence leaves that have one length (images and labels): their rows stand at the same places.
 Row 0 is zero: it is what padding points at. A client is known by the arrays it brings: the same arrays in a later
-round are found, not copied again. Arrays must not be written to meanwhile. Arrays that are gone leave their rows
-unused; when most are, or a limit is reached, everything is dropped and filled anew, and chunks that still run keep the
-memory they were given.
+round are found, not copied again, if nobody can have changed them. Arrays that are gone leave their rows unused; when
+most are, or a limit is reached, everything is dropped and filled anew, and chunks that still run keep the memory they
+were given.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedlang.ir.graph import Tensor
-from fedlang.run.sequences import Array, Elements, Rows, SequenceValue
+from fedlang.run.sequences import Array, Elements, Rows, SequenceValue, is_fixed
 from fedlang.run.values import numpy_dtype
 from fedlang.types.dtypes import INTEGERS
 
@@ -81,6 +81,10 @@ class Place:
     rows: int
     alive: list[weakref.ref[Array]] = field(default_factory=list)
 
+    def is_of(self, arrays: list[Array]) -> bool:
+        """Whether the rows are of these very arrays, and not of some that were where these are now."""
+        return all(ref() is array for ref, array in zip(self.alive, arrays, strict=True))
+
 
 class Store:
     """The rows of the sequence leaves `elements`, which have one length; `split` where elements are ranges of rows."""
@@ -102,15 +106,16 @@ class Store:
         return (*(size if isinstance(size, int) else 0 for size in sizes), *hidden_axes(element.dtype))
 
     def place(self, leaves: tuple[SequenceValue, ...]) -> Place:
-        """Where these leaves' rows are; copied in when they are new."""
-        arrays = tuple(array for leaf in leaves for array in _arrays(leaf))
-        key = tuple(id(array) for array in arrays)
+        """Where these leaves' rows are; copied in when they are new, and each time when they can be changed."""
+        arrays = [array for leaf in leaves for array in _arrays(leaf)]
+        key = tuple(map(id, arrays))
         known = self.places.get(key)
-        if known is not None and all(ref() is array for ref, array in zip(known.alive, arrays, strict=True)):
+        if known is not None and known.is_of(arrays):
             return known
         made = self._add(leaves)
-        made.alive = [weakref.ref(array) for array in arrays]
-        self.places[key] = made
+        if all(map(is_fixed, arrays)):
+            made.alive = [weakref.ref(array) for array in arrays]
+            self.places[key] = made
         return made
 
     def make_room(self) -> None:

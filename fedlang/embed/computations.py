@@ -14,7 +14,7 @@ from typing import Any
 from fedlang.embed import errors
 from fedlang.embed.notebook import signatures_html
 from fedlang.embed.records import Record, is_equal
-from fedlang.embed.values import decode, encode
+from fedlang.embed.values import decode, encode, packer_of
 from fedlang.ir.program import Program
 from fedlang.lower.entry import Lowered
 from fedlang.names.nearest import nearest
@@ -24,7 +24,16 @@ from fedlang.run.executor import Executor, Sink
 from fedlang.run.registry import get_executor
 from fedlang.run.rounds import ClientValues, CompiledProgram, Inputs, Policy
 from fedlang.run.sequences import LeafValue
-from fedlang.types.types import FunctionType, ParameterType, PlacedType, RecordType, TupleType, Type, print_type
+from fedlang.types.types import (
+    FunctionType,
+    ParameterType,
+    PlacedType,
+    RecordType,
+    SequenceType,
+    TupleType,
+    Type,
+    print_type,
+)
 
 
 class ClientState:
@@ -221,7 +230,14 @@ def _client_reader(name: str, type: Type, value: Any) -> tuple[str, tuple[str, .
             name, f"{value.__class__.__name__} {value!r:.60}", f"<{print_type(type)}>@CLIENTS", hint
         )
     data = clients_of(value)
-    return name, tuple(data.client_ids), lambda client: encode(type, data.client(client), f"{name} of client {client}")
+    pack = packer_of(type.element) if isinstance(type, SequenceType) else None
+
+    def read(client: str) -> list[LeafValue]:
+        given = data.client(client)
+        packed = None if pack is None else pack(given)
+        return encode(type, given, f"{name} of client {client}") if packed is None else packed
+
+    return name, tuple(data.client_ids), read
 
 
 def _count(type: Type) -> int:
@@ -233,8 +249,6 @@ def _count(type: Type) -> int:
         case TupleType(items):
             return sum(_count(item) for item in items)
         case _:
-            from fedlang.types.types import SequenceType
-
             return _count(type.element) if isinstance(type, SequenceType) else 1
 
 

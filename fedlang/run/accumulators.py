@@ -199,9 +199,13 @@ class Mean(Numeric):
 def _exact_total(weights: Numbers) -> Fraction:
     if weights.dtype.kind in "iu":
         return Fraction(sum(weights.tolist()))
-    total = ExactSum((), np.dtype(np.float64))
-    total.add(weights.astype(np.float64))
-    return total.fraction(0)
+    wide = weights.astype(np.float64)
+    total = float(wide.sum())
+    if total < 2.0**53 and np.array_equal(wide, np.rint(wide)):  # counts of examples, mostly
+        return Fraction(int(total))
+    exact = ExactSum((), np.dtype(np.float64))
+    exact.add(wide)
+    return exact.fraction(0)
 
 
 @dataclass(slots=True, eq=False)

@@ -156,11 +156,13 @@ class ExactSum:
         flat = np.ascontiguousarray(values).reshape(len(values), self.size)
         if flat.dtype.itemsize == 2:
             flat = flat.astype(np.float32)
-        pieces = [None] if weights is None else _weight_pieces(np.asarray(weights))
+        pieces: list[_Factors | None] = [None]
+        if weights is not None:
+            pieces = [_Factors(piece) for piece in _weight_pieces(np.asarray(weights))]
         with np.errstate(all="ignore"):
             for rows, columns in _tiles(*flat.shape):
                 for piece in pieces:
-                    self._add_tile(flat[rows, columns], None if piece is None else piece[rows], columns)
+                    self._add_tile(flat[rows, columns], None if piece is None else piece.of(rows), columns)
 
     def merge(self, other: ExactSum) -> None:
         """Adds what another sum has."""
@@ -240,26 +242,18 @@ class ExactSum:
             result._push(np.ldexp(digit.astype(np.float64), place - scale), slice(0, result.size), scale)
         return result
 
-    def _add_tile(self, tile: Floats, weights: Doubles | None, columns: slice) -> None:
+    def _add_tile(self, tile: Floats, factors: _Factors | None, columns: slice) -> None:
         top, low = _exponents(tile)
         if top is None:
             return
         if tile.dtype == np.float32:
-            self._add_singles(tile, weights, columns, top, low)
-        elif weights is None and low > -CLASS // 2 and top < CLASS // 2:
+            if low < -149:  # there are subnormals
+                tile, low = flush(tile), -149
+            self._add_exact(tile.astype(np.float64), columns, top, low, factors=factors)
+        elif factors is None and low > -CLASS // 2 and top < CLASS // 2:
             self._add_exact(tile.astype(np.float64), columns, top, low)
         else:
-            self._add_doubles(tile, np.ones(len(tile)) if weights is None else weights, columns)
-
-    def _add_singles(self, tile: Floats, weights: Doubles | None, columns: slice, top: int, low: int) -> None:
-        if low < -149:  # there are subnormals
-            tile = flush(tile)
-        wide = tile.astype(np.float64)
-        if weights is not None:
-            wide *= weights[:, None]
-            above, below = _weight_exponents(weights)
-            top, low = top + above, max(low, -149) + below
-        self._add_exact(wide, columns, top, low)
+            self._add_doubles(tile, np.ones(len(tile)) if factors is None else factors.values, columns)
 
     def _add_doubles(self, tile: Doubles, weights: Doubles, columns: slice) -> None:
         """By classes of exponents, so that every product of pieces is exact and in range."""
@@ -277,12 +271,20 @@ class ExactSum:
                 if top is not None:
                     self._add_exact(product, columns, top, low, CLASS * each)
 
-    def _add_exact(self, tile: Doubles, columns: slice, top: int, low: int, scale: int = 0) -> None:
-        """Adds the rows of a tile whose elements are at most 2 ** top and multiples of 2 ** low.
+    def _add_exact(
+        self, tile: Doubles, columns: slice, top: int, low: int, scale: int = 0, factors: _Factors | None = None
+    ) -> None:
+        """Adds the rows of a tile whose elements are at most 2 ** top and multiples of 2 ** low, times their factors.
 
         Overwrites the tile.
         """
         spread = max(2, (len(tile) - 1).bit_length())
+        if factors is not None:
+            top, low = top + factors.top, low + factors.low
+            if top + spread - low <= 53:  # no order of adding, no contraction of a * b + c rounds anything
+                self._push(factors.values @ tile, columns, scale)
+                return
+            tile *= factors.values[:, None]
         while len(tile) > 1 and top + spread - low > 53:
             grid = top + spread - 53
             magic = np.float64(math.ldexp(1.5, grid + 52))
@@ -338,23 +340,37 @@ def _exponents(tile: Floats) -> tuple[int, int] | tuple[None, int]:
     double = tile.dtype == np.float64
     fraction, bias = (52, 1023) if double else (23, 127)
     unsigned: type[np.unsignedinteger] = np.uint64 if double else np.uint32
-    bits: Floats = np.ascontiguousarray(tile).view(unsigned)
-    bits = bits & unsigned((1 << (8 * tile.itemsize - 1)) - 1)
-    greatest = int(bits.max(initial=0))
+    bits: Floats = tile.view(unsigned) << unsigned(1)  # without the sign
+    greatest = int(bits.max(initial=0)) >> 1
     if not greatest:
         return None, 0
-    least = int((bits - unsigned(1)).min()) + 1  # zeros wrap around to the top
+    bits -= unsigned(2)  # zeros wrap around to the top
+    least = (int(bits.min()) >> 1) + 1
     return (greatest >> fraction) - bias + 1, (least >> fraction) - bias - fraction
 
 
-def _weight_exponents(weights: Doubles) -> tuple[int, int]:
-    """As `_exponents`, with the least bit that is really there: small whole weights cost few bits."""
-    fractions, places = np.frexp(weights[weights != 0])
-    if not len(places):
-        return 0, 0
-    whole = (fractions * 2.0**53).astype(np.int64)
-    last = np.frexp((whole & -whole).astype(np.float64))[1] - 1
-    return int(places.max()), int((places - 53 + last).min())
+class _Factors:
+    """Weights of at most 24 significant bits: below 2 ** top and multiples of 2 ** low, as really is: small whole
+    numbers cost few bits."""
+
+    __slots__ = ("low", "parts", "top", "values")
+
+    def __init__(self, values: Doubles) -> None:
+        self.values = values
+        self.parts: dict[tuple[int, int], _Factors] = {}
+        fractions, places = np.frexp(values[values != 0])
+        self.top = self.low = 0
+        if len(places):
+            whole = (fractions * 2.0**53).astype(np.int64)
+            last = np.frexp((whole & -whole).astype(np.float64))[1] - 1
+            self.top, self.low = int(places.max()), int((places - 53 + last).min())
+
+    def of(self, rows: slice) -> _Factors:
+        """The factors of some rows."""
+        place = rows.start, rows.stop
+        if place not in self.parts:
+            self.parts[place] = _Factors(self.values[rows])
+        return self.parts[place]
 
 
 def _weight_pieces(weights: Floats) -> list[Doubles]:

@@ -8,12 +8,13 @@ import pytest
 from fedlang.executors.tensorflow import store as store_module
 from fedlang.executors.tensorflow.store import Store
 from fedlang.ir.graph import Tensor
-from fedlang.run.sequences import Elements, Rows
+from fedlang.run.sequences import Elements, Rows, fix
 from fedlang.types.dims import fresh_unknown
 
 
 def rows(count: int, value: float = 1.0) -> Rows:
-    return Rows(np.full((count, 3), value, np.float32))
+    """Rows that nobody can change."""
+    return Rows(fix(np.full((count, 3), value, np.float32)))
 
 
 def test_rows_lie_behind_a_zero_row_and_are_found_again() -> None:
@@ -23,6 +24,20 @@ def test_rows_lie_behind_a_zero_row_and_are_found_again() -> None:
     assert [(place.start, place.length) for place in places] == [(1, 2), (3, 40), (1, 2)]
     (tensor,) = store.tensors()
     np.testing.assert_array_equal(tensor[:4, 0], [0, 1, 1, 2])
+
+
+def test_rows_that_can_be_changed_are_copied_each_time() -> None:
+    store = Store((Tensor("float32", (3,)),), split=False)
+    array = np.ones((1, 3), np.float32)
+    seen = array[:]
+    seen.flags.writeable = False
+    for given in (array, seen):
+        places = []
+        for value in (2.0, 3.0):
+            array[:] = value
+            places.append(store.place((Rows(given),)).start)
+        (tensor,) = store.tensors()
+        np.testing.assert_array_equal(tensor.numpy()[places, 0], [2.0, 3.0])
 
 
 def test_what_is_shown_stays_when_the_store_grows_or_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:

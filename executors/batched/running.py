@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from fedlang.ir.graph import Graph
 from fedlang.run.executor import Chunk, ClientTask, ClientWork
 from fedlang.run.sequences import LeafValue
 
 from ..tensorflow.blame import Guarded, Room, Runnable
-from ..tensorflow.blocks import BlockWork
 from ..tensorflow.lanes import LANES
 from ..tensorflow.pool import in_order, new_pool
 from ..tensorflow.work import Readable, alike, read_chunks
-from .strategy import Strategy
+from .strategy import BlockSize, Strategy
 from .tally import Tally
 
 WINDOW = 8  # chunks whose clients are read together, and sorted by length
@@ -28,12 +29,13 @@ WINDOW = 8  # chunks whose clients are read together, and sorted by length
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchedWork:
-    """Compiled work, how it was decided to run, and how many chunks run at once."""
+    """Compiled work, how it was decided to run (`block`: how many clients run together), and on how many threads."""
 
     work: Runnable
     graph: Graph
     varies: tuple[bool, ...]
     strategy: Strategy
+    block: BlockSize | None
     threads: int
     room: Room
     tallies: list[Tally]  # of the last run
@@ -45,8 +47,7 @@ class BatchedWork:
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """Chunks as they are made; the clients of a window may be in any of its chunks."""
         guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), self.work.pack_shared(shared), self.room)
-        size = self.work.size if isinstance(self.work, BlockWork) else None
-        self.tallies[:] = [Tally(self.strategy.name, size)]
+        self.tallies[:] = [Tally(1 if self.strategy.name == "sequential" else LANES)]
         read = self._counted(clients)
         jobs = (partial(self._run, guarded, guarded.pack(each), each) for each in read)
         for parts in in_order(self.pool, jobs, self.threads + 1):
@@ -55,7 +56,7 @@ class BatchedWork:
     def _counted(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
         tally = self.tallies[-1]
         for read in self._chunks(clients):
-            tally.add(list(read.lengths), LANES)
+            tally.add(read.lengths)
             yield read
 
     def _run(self, guarded: Guarded, packed: list[Any] | None, read: Readable) -> tuple[Chunk, ...]:
@@ -72,7 +73,11 @@ class BatchedWork:
             return
         for window in read_chunks(clients, WINDOW * size):
             most = min(size, self.room.most)
-            yield from alike(window, most) if self.strategy.name == "vectorised" else by_length(window, most)
+            if self.block is None:
+                yield from alike(window, most)
+            else:
+                lengths = np.array(sorted(window.lengths, reverse=True), np.int32)
+                yield from by_length(window, min(most, self.block(lengths)))
 
     def _chunk_size(self, clients: Iterable[ClientTask]) -> int:
         """At least one chunk for each thread, where the number of clients is known."""
@@ -92,7 +97,7 @@ class ReferenceWork:
 
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """The reference's chunks."""
-        self.tallies[:] = [Tally("reference", None)]
+        self.tallies[:] = [Tally(1)]
         for chunk in self.work.run(shared, clients):
             self.tallies[-1].chunks.append(len(chunk.ids))
             yield chunk

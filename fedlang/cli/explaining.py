@@ -99,10 +99,10 @@ def _lines(work: WorkExplanation) -> Iterator[str]:
         told = ", ".join(f"{name} {_milliseconds(seconds)} ms" for name, seconds in work.strategies.items())
         yield f"estimated for a usual cohort: {told}"
     if work.chunks and work.seconds:
-        blocks = f", in blocks of {_sizes(work.block)}" if work.strategy == "blocks" else ""
-        count = "1 chunk" if len(work.chunks) == 1 else f"{len(work.chunks)} chunks"
-        yield f"{count} of {_sizes(work.chunks)} clients{blocks}; {work.useful:.0%} of steps useful"
-        yield f"{_milliseconds(work.seconds)} ms in chunks, added up over threads"
+        what = "block" if work.strategy == "blocks" else "chunk"
+        count = f"1 {what}" if len(work.chunks) == 1 else f"{len(work.chunks)} {what}s"
+        yield f"{count} of {_sizes(work.chunks)} clients; {work.useful:.0%} of steps useful"
+        yield f"{_milliseconds(work.seconds)} ms in {what}s, added up over threads"
     yield from work.notes
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from fedlang.diagnostics import DiagnosticError
 from fedlang.executors.batched import BatchedExecutor
-from fedlang.executors.tensorflow.blocks import BlockWork
 from fedlang.executors.tensorflow.chunks import SequentialWork
 from fedlang.executors.tensorflow.start import tf
 from fedlang.executors.tensorflow.vectorised import VectorisedWork
@@ -36,7 +35,7 @@ def results(executor: Any) -> tuple[dict[str, list[Any]], list[int]]:
 
 def break_above(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception, where: str) -> None:
     """More than `most` clients at once are too many, when packed or when run."""
-    for kind in (VectorisedWork, BlockWork, SequentialWork):
+    for kind in (VectorisedWork, SequentialWork):
         whole = getattr(kind, where)
 
         def broken(self: Any, *given: Any, whole: Any = whole, **options: Any) -> Any:

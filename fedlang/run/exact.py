@@ -176,7 +176,9 @@ class ExactSum:
             pieces = [_Factors(piece) for piece in _weight_pieces(np.asarray(weights))]
         with np.errstate(all="ignore"):
             for (rows, columns), (top, low) in zip(_tiles(*scan.flat.shape), scan.exponents, strict=True):
-                for piece in pieces if top is not None else ():
+                if top is None:
+                    continue
+                for piece in pieces:
                     own = None if piece is None else piece.of(rows)
                     self._add_tile(scan.flat[rows, columns], own, columns, top, low)
 

@@ -8,17 +8,19 @@ Per-client state is kept by client id in `ClientState`, a part of the state like
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 from fedlang.embed import errors
 from fedlang.embed.notebook import signatures_html
+from fedlang.embed.origins import Origin
 from fedlang.embed.records import Record, is_equal
 from fedlang.embed.values import decode, encode, packer_of
 from fedlang.ir.program import Program
 from fedlang.lower.entry import Lowered
 from fedlang.names.nearest import nearest
-from fedlang.pipeline import Compiled
+from fedlang.pipeline import Compiled, Entry, Unit, compile_entry
 from fedlang.run.clients import ClientData, ReadClients, clients_of
 from fedlang.run.executor import Executor, Sink
 from fedlang.run.registry import get_executor
@@ -87,15 +89,30 @@ class ClientState:
 
 
 class Computation:
-    """Something that can be called. `type_signature` is its type; `name` what it is called in messages."""
+    """Something that can be called. `type_signature` is its type; `name` what it is called in messages.
+
+    `written` gives the module that declares it and its name there; `origins` are the models it was made of.
+    """
 
     def __init__(
-        self, name: str, compile: Callable[[], Compiled], *, settings: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        written: Callable[[], tuple[Unit, Entry]],
+        *,
+        settings: Mapping[str, Any] | None = None,
+        origins: tuple[Origin, ...] = (),
     ) -> None:
         self.name = name
-        self._compile = cache(compile)
+        self.origins = origins
+        self._written = cache(written)
+        self._compile = cache(lambda: compile_entry(*self.written))
         self._ready: dict[int, tuple[Executor, CompiledProgram]] = {}
         self._settings = dict(settings or {})
+
+    @property
+    def written(self) -> tuple[Unit, Entry]:
+        """The module that declares it, checked, and its name there."""
+        return self._written()
 
     @property
     def compiled(self) -> Compiled:
@@ -121,7 +138,14 @@ class Computation:
 
     def with_settings(self, settings: Mapping[str, Any]) -> Computation:
         """The same program with other settings."""
-        other = Computation(self.name, self._compile, settings={**self._settings, **settings})
+        return self._again(self.name, {**self._settings, **settings})
+
+    def named(self, name: str) -> Computation:
+        """The same program under another name, with the language's own values: text is text."""
+        return self._again(name, self._settings)
+
+    def _again(self, name: str, settings: Mapping[str, Any]) -> Computation:
+        other = Computation(name, self._written, settings=settings, origins=self.origins)
         other._compile, other._ready = self._compile, self._ready
         return other
 
@@ -324,15 +348,29 @@ class Process:
         self._methods = dict(methods)
         self.settings = Record(settings)
 
-    def with_settings(self, **changes: Any) -> Process:
+    def with_settings(self, **changes: Any) -> Self:
         """The same process with other settings. Nothing is compiled again."""
         for word in changes:
             if word not in self._declared:
                 near = nearest(word, list(self._declared))
                 hint = f"; did you mean `{near}`?" if near else f"; it has: {', '.join(self._declared) or 'none'}"
                 raise errors.wrong_call(self.name, f"it has no setting `{word}`{hint}")
-        methods = {name: method.with_settings(changes) for name, method in self._methods.items()}
-        return Process(self.name, methods, {**self.settings, **changes}, self._declared)
+        other = copy(self)
+        other._methods = {name: method.with_settings(changes) for name, method in self._methods.items()}
+        other.settings = Record({**self.settings, **changes})
+        return other
+
+    def named(self, name: str) -> Self:
+        """The same process under another name."""
+        other = copy(self)
+        other.name = name
+        other._methods = {word: method.named(f"{name}.{word}") for word, method in self._methods.items()}
+        return other
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """The models it was made of."""
+        return tuple(dict.fromkeys(origin for method in self._methods.values() for origin in method.origins))
 
     def method(self, name: str) -> Computation:
         """One method as a computation."""
@@ -375,6 +413,10 @@ class Process:
         """As `next`, with an executor, a policy for clients that fail, and a sink for what is printed."""
         found = self._methods["next"].run((state, *args), kwargs, executor=executor, policy=policy, sink=sink)
         return Record({**found, "state": merge_client_state(state, found["state"])})
+
+    def parts_of(self, found: Any) -> tuple[Any, Any]:
+        """The next state, and the metrics, of what a round gives; without metrics, an empty mapping."""
+        return found["state"], found.get("metrics", {})
 
     def __getattr__(self, name: str) -> Any:
         methods = self.__dict__.get("_methods", {})

@@ -67,6 +67,11 @@ class Training:
     evaluation: Evaluation | None
     plan: Plan
 
+    def first_state(self) -> Any:
+        """What training starts from. The seed is the key of `initialize`, where it takes one."""
+        takes_key = bool(self.process.method("initialize").type_signature.parameters)
+        return self.process.initialize(self.plan.seed) if takes_key else self.process.initialize()
+
     def run_round(self, state: Any, number: int, *, evaluate: bool) -> tuple[Any, dict[str, Any]]:
         """Round `number`, counted from 1: the next state and a row of metrics."""
         started = time.perf_counter()
@@ -74,10 +79,12 @@ class Training:
         plan = self.plan
         data = self.fitting.sequences(cohort, plan.batch, plan.epochs, (plan.seed << 32) % 2**63 + number)
         result = self.process.run_round(state, (data,), executor=plan.executor, sink=plan.sink)
-        row: dict[str, Any] = {"round": number, **flat_metrics(result.get("metrics", {}))}
+        after, metrics = self.process.parts_of(result)
+        metrics = metrics if isinstance(metrics, Mapping) else {"metrics": metrics}
+        row: dict[str, Any] = {"round": number, **flat_metrics(metrics)}
         if evaluate and self.evaluation is not None:
-            row |= self.evaluation.run(result["state"], self.held_out, plan)
-        return result["state"], {**row, "clients": len(cohort), "seconds": time.perf_counter() - started}
+            row |= self.evaluation.run(after, self.held_out, plan)
+        return after, {**row, "clients": len(cohort), "seconds": time.perf_counter() - started}
 
     def cohort(self, number: int) -> tuple[str, ...]:
         """The clients of a round, in the order of the data."""

@@ -229,7 +229,7 @@ def _add_argument(
     """One argument: leaves for the server, a reader for the clients. A bundle is taken field by field."""
     match type:
         case PlacedType("CLIENTS", True, inner):
-            leaves += [None] * _count(inner)
+            leaves += [None] * count_leaves(inner)
             if isinstance(value, ClientState):
                 readers.append((name, None, value.of))
             else:
@@ -264,16 +264,17 @@ def _client_reader(name: str, type: Type, value: Any) -> tuple[str, tuple[str, .
     return name, tuple(data.client_ids), read
 
 
-def _count(type: Type) -> int:
+def count_leaves(type: Type) -> int:
+    """How many leaves a value of the type has."""
     match type:
         case PlacedType(_, _, inner):
-            return _count(inner)
+            return count_leaves(inner)
         case RecordType(fields):
-            return sum(_count(item) for _, item in fields)
+            return sum(count_leaves(item) for _, item in fields)
         case TupleType(items):
-            return sum(_count(item) for item in items)
+            return sum(count_leaves(item) for item in items)
         case _:
-            return _count(type.element) if isinstance(type, SequenceType) else 1
+            return count_leaves(type.element) if isinstance(type, SequenceType) else 1
 
 
 # ---- results ----
@@ -282,7 +283,7 @@ def _count(type: Type) -> int:
 def _decode_result(type: Type, leaves: Any, values: list[Any]) -> Any:
     match type:
         case PlacedType("CLIENTS", _, inner):
-            return _client_result(inner, [next(leaves) for _ in range(_count(inner))])
+            return _client_result(inner, [next(leaves) for _ in range(count_leaves(inner))])
         case RecordType(fields):
             found = {name: _decode_result(kind, leaves, values) for name, kind in sorted(fields, key=lambda f: f[0])}
             return Record({name: found[name] for name, _ in fields})

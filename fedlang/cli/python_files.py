@@ -8,13 +8,14 @@ line, as a diagnostic.
 
 from __future__ import annotations
 
+import linecache
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from importlib.util import module_from_spec, spec_from_file_location
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from fedlang.cli import errors, importing
@@ -54,6 +55,13 @@ class PythonFile:
         """The names of Keras models that became programs."""
         return [name for name, value in self._values.items() if isinstance(value, KerasModel)]
 
+    @property
+    def mend(self) -> str:
+        """What to write where the file defines nothing of the kind that is looked for."""
+        if self.models:
+            return f"make one of the model: `process = fl.learning.build_federated_averaging({self.models[0]})`"
+        return "programs are what names at the top level are bound to: `process = …`, not results of functions"
+
     def entry(self, name: str) -> Computation | Process | Package:
         """What a name stands for. Raises `DiagnosticError` for one that there is not, or that is no program."""
         if name not in self._values:
@@ -74,6 +82,11 @@ class PythonFile:
             return "a function without types", 'give it types: `@fl.federated_computation("<float32>@CLIENTS")`'
         if _is_keras(value):
             return "a Keras model", f"make it a program: `model = fl.learning.from_keras_model({name}, loss=…)`"
+        if isinstance(value, FunctionType):
+            return (
+                "a Python function",
+                "decorate it with `@fl.federated_computation(…)`, or bind what it gives to a name",
+            )
         kind = "a module" if isinstance(value, ModuleType) else f"a `{type(value).__name__}`"
         return kind, f"what can be run: {', '.join(f'`{each}`' for each in self.names)}" if self.names else ""
 
@@ -86,6 +99,7 @@ class PythonFile:
 def import_file(path: str) -> PythonFile:
     """Imports a Python file. Raises `DiagnosticError` for whatever goes wrong."""
     source = read_source(path)
+    linecache.checkcache(path)  # a longer-lived process, such as a notebook's, may know an older text
     with importing.told(source):
         code = compile(source.text, path, "exec", dont_inherit=True)
         if _NEEDS_TENSORFLOW.search(source.text):

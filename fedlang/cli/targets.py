@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedlang.cli import errors
 from fedlang.cli.arguments import Reader
 from fedlang.cli.paths import folder_of, is_python, read_path, split_target
-from fedlang.cli.python_files import PythonFile, import_file
 from fedlang.embed.computations import Computation, Process
 from fedlang.embed.loading import Package, package_of
+
+if TYPE_CHECKING:
+    from fedlang.cli.python_files import PythonFile
 
 
 def open_programs(path: str) -> Package | PythonFile:
     """What a file declares or defines. Raises `DiagnosticError` for whatever is wrong with the file."""
     if is_python(path):
+        from fedlang.cli.python_files import import_file  # heavier than what .fed files need
+
         return import_file(path)
     return package_of(read_path(path), Path(folder_of(path)))
 
@@ -41,18 +45,9 @@ class Target:
         if preferred in known:
             return preferred
         if len(known) != 1:
-            raise errors.no_choice(
-                self.path, what, known, self._mend() if isinstance(self.programs, PythonFile) else ""
-            )
+            hint = "" if isinstance(self.programs, Package) else self.programs.mend
+            raise errors.no_choice(self.path, what, known, hint)
         return known[0]
-
-    def _mend(self) -> str:
-        """What to write in a Python file that lacks what is looked for."""
-        assert isinstance(self.programs, PythonFile)
-        if self.programs.models:
-            model = self.programs.models[0]
-            return f"train the model with `process = fl.learning.build_federated_averaging({model})`"
-        return "bind it to a name at the top level: `process = fl.learning.build_federated_averaging(model)`"
 
     def program(self, kind: type, what: str, preferred: str = "main") -> tuple[Computation | Process, str]:
         """The computation or process that is named, and the method of it that is; without a name, the only one."""

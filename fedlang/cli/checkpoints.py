@@ -82,11 +82,16 @@ def read_checkpoint(folder: str, options: Mapping[str, Any], template: Any) -> C
 
 
 def _differences(kept: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    kept, given = ({**each, **each.get("settings", {})} for each in (kept, given))
-    names = [name for name in {**kept, **given} if name != "settings" and kept.get(name) != given.get(name)]
+    kept, given = _flat(kept), _flat(given)
+    names = [name for name in {**kept, **given} if kept.get(name) != given.get(name)]
     if "program" in names:
         return ["it is of another program"]
     return [f"{name} is {given.get(name)} here and {kept.get(name)} there" for name in names]
+
+
+def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {f"the setting `{name}`": value for name, value in options.get("settings", {}).items()}
+    return {name: value for name, value in options.items() if name != "settings"} | settings
 
 
 def _take_apart(value: Any, path: str, arrays: Arrays) -> None:

@@ -47,7 +47,7 @@ class Recorder:
         self._told = {
             **self._options,
             "settings": brief(settings_of(training.process)),
-            **models_document(training.process.origins),
+            **models_document(training.origins),
         }
         self._ran = ""  # what the rounds before ran on
         self._history: list[dict[str, Any]] = []

@@ -97,7 +97,7 @@ def command(
     plan = Plan(batch, epochs, clients or len(found.train), seed, chosen, Console(err=as_json))
     training = make_training(opened, process, data or "", found, evaluate, plan)
     recorder = Recorder(training, data or "", plot, out, checkpoint, checkpoint_every, as_json=as_json)
-    watching = Watching(chosen, process.origins, explain=explain, verbose=verbose, as_json=as_json)
+    watching = Watching(chosen, training.origins, explain=explain, verbose=verbose, as_json=as_json)
     return train(training, recorder, watching, rounds, evaluate_every, resume=resume)
 
 

@@ -15,6 +15,7 @@ from fedlang.cli.fitting import Fitting, fitting_of
 from fedlang.cli.sinks import Console
 from fedlang.data import ClientData
 from fedlang.embed.computations import Computation, Process
+from fedlang.embed.origins import Origin
 from fedlang.embed.tables import flat_metrics
 from fedlang.run.executor import Executor
 from fedlang.run.random import key_of_seed, random_at, random_permutation
@@ -66,6 +67,12 @@ class Training:
     fitting: Fitting
     evaluation: Evaluation | None
     plan: Plan
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """The models that the process and its evaluation were made of."""
+        judged = () if self.evaluation is None else self.evaluation.computation.origins
+        return tuple(dict.fromkeys((*self.process.origins, *judged)))
 
     def first_state(self) -> Any:
         """What training starts from. The seed is the key of `initialize`, where it takes one."""

@@ -22,6 +22,7 @@ from fedlang.lower.entry import Lowered
 from fedlang.names.nearest import nearest
 from fedlang.pipeline import Compiled, Entry, Unit, compile_entry
 from fedlang.run.clients import ClientData, ReadClients, clients_of
+from fedlang.run.errors import unknown_client
 from fedlang.run.executor import Executor, Sink
 from fedlang.run.registry import get_executor
 from fedlang.run.rounds import ClientValues, CompiledProgram, Inputs, Policy
@@ -41,7 +42,8 @@ from fedlang.types.types import (
 class ClientState:
     """What the clients keep of one field: each client's leaves, and what a client has the first time it takes part.
 
-    A client's value is found by its id or its number; iteration gives the values.
+    A client's value is found by its id or its number; iteration gives the values. `DiagnosticError` FED0618 for the id
+    of a client that has none.
     """
 
     __slots__ = ("first", "known", "type")
@@ -66,6 +68,8 @@ class ClientState:
         return decode(self.type, iter(self.first))
 
     def __getitem__(self, client: str | int) -> Any:
+        if isinstance(client, str) and client not in self.known and len(self.first) < count_leaves(self.type):
+            raise unknown_client(client, tuple(self.known))
         leaves = self.of(client) if isinstance(client, str) else list(self.known.values())[client]
         return decode(self.type, iter(leaves))
 

@@ -7,7 +7,7 @@ steps are those of the clients, executed steps those of all places of all chunks
 from __future__ import annotations
 
 from benchmarks.models import SOFTMAX
-from benchmarks.rows import Row, verdict
+from benchmarks.rows import Row, Verdict, verdict
 from benchmarks.workloads import Workload, unequal
 from fedlang.executors.batched import BatchedExecutor
 
@@ -27,7 +27,7 @@ def _measure(workload: Workload, strategy: str) -> Row:
         workload.process.run_round(state, (data,), executor=executor)
     (work,) = tell().works
     assert sum(work.chunks) == len(workload.sizes), "each client is counted once"
-    found = ()
+    found: tuple[Verdict, ...] = ()
     if strategy == "auto":
         found = verdict(f"useful of executed steps >= {BOUND:g}", work.useful, met=work.useful >= BOUND)
     note = f"ran as {work.strategy}, {work.useful:.0%} of executed steps useful"

@@ -30,7 +30,7 @@ def rebuild(
     needless: Callable[[Builder, Node], bool] = never,
     chosen: Mapping[int, Rule] = MappingProxyType({}),
 ) -> Graph:
-    """The graph made again, each node (its inputs replaced already) by what its rule makes of it: `rule`, or one chosen.
+    """The graph made again, each node (its inputs replaced already) by what `rule` makes of it, or a rule chosen.
 
     Effects stay as they are, but for those that `needless` says can go.
     """

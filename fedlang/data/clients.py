@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fedlang.data.ahead import ReadAhead
 from fedlang.data.convert import batches_of, examples_of, is_dataset, is_stacked
 from fedlang.data.datasets import ClientDatasets, DatasetClients, dataset_of
 from fedlang.data.errors import no_clients, other_fields, unreadable_clients, wrong_count
@@ -39,6 +40,13 @@ class ClientSequences(Clients[Sequences]):
     def client(self, client_id: str) -> Sequences:
         """The same: what a run asks for."""
         return self.sequence(client_id)
+
+    def ahead(self) -> ClientSequences:
+        """The same data, which a thread begins to read now: the next round's clients, while this round's compute.
+
+        What it has read and nobody has asked for yet waits in memory, up to 256 MB.
+        """
+        return ClientSequences(self.client_ids, ReadAhead(self.reader, self.client_ids))
 
 
 @dataclass(frozen=True)

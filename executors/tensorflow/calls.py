@@ -20,6 +20,7 @@ class Traced:
         self._function = tf.function(function, input_signature=list(signature), autograph=False)
         self._lock = Lock()
         self._program: Any = None
+        self._call: Any = None
 
     def traces(self) -> int:
         """How often it was traced."""
@@ -27,12 +28,14 @@ class Traced:
 
     def __call__(self, *feeds: Any) -> list[Any]:
         """The outputs, one tensor each. Feeds are tensors or arrays of the signature's dtypes; any thread may call."""
-        program = self._program or self._trace()
-        found: list[Any] = program(*(tf.convert_to_tensor(feed) for feed in feeds))
+        if self._call is None:
+            self._trace()
+        given = [tf.convert_to_tensor(feed) for feed in feeds]
+        found: list[Any] = self._call(*given, *self._program.captured_inputs)
         return found
 
-    def _trace(self) -> Any:
+    def _trace(self) -> None:
         with self._lock:
-            if self._program is None:
+            if self._call is None:
                 self._program = self._function.get_concrete_function()
-        return self._program
+                self._call = self._program.inference_fn.call_flat

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedlang.executors.tensorflow import store as store_module
-from fedlang.executors.tensorflow.store import Store
+from fedlang.executors.tensorflow.store import Place, Store
 from fedlang.ir.graph import Tensor
 from fedlang.run.sequences import Elements, Rows
 from fedlang.types.dims import fresh_unknown
@@ -34,20 +34,67 @@ def test_what_is_shown_stays_when_the_store_grows_or_is_emptied(monkeypatch: pyt
     for each in more:
         store.place((each,))
     store.make_room()
-    assert store.columns[0].used == 1
+    assert store.rows.most == 0
     store.place((rows(5, 9.0),))
     np.testing.assert_array_equal(shown[1:6], np.full((5, 3), 7.0))
 
 
-def test_rows_of_arrays_that_are_gone_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "LOOK", 1000)
+def test_rows_of_arrays_that_are_gone_are_written_over() -> None:
     store = Store((Tensor("float32", (3,)),), split=False)
     kept = rows(10)
-    store.place((kept,))
+    place = store.place((kept,))
     for _ in range(50):
         store.make_room()
         store.place((rows(100),))
-    assert store.columns[0].used < 1000
+    assert store.rows.size < 300
+    assert len(store.places) < 5
+    assert store.place((kept,)) is place, "data that somebody keeps are packed once"
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_rows_stay_as_long_as_their_arrays(*, split: bool) -> None:
+    random = np.random.default_rng(1)
+    store = Store((Tensor("float32", (fresh_unknown(), 3) if split else (3,)),), split=split)
+    held: list[tuple[Rows, Place, np.ndarray]] = []
+    for number in range(2000):
+        if number % 10 == 0:
+            store.make_room()
+        count = int(random.integers(0, 30))
+        splits = np.array([0, count // 3, count]) if split else None
+        made = Rows(np.full((count, 3), number + 1, np.float32), splits)
+        held.append((made, store.place((made,)), np.asarray(store.tensors()[0])))
+        del held[: len(held) - int(random.integers(1, 20))]
+        for kept, place, shown in held:
+            np.testing.assert_array_equal(shown[place.start : place.start + len(kept.rows)], kept.rows)
+            if split:
+                bounds = store.splits.array[place.first_split : place.first_split + 3]
+                np.testing.assert_array_equal(bounds - place.start, kept.splits)
+    assert store.rows.size <= 4 * 20 * 30
+    assert store.bounds.size <= 4 * 20 * 3
+    assert not store.columns[0].array[0].any()
+
+
+def test_room_that_nobody_needs_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "LOOK", 1000)
+    store = Store((Tensor("float32", (3,)),), split=False)
+    large = rows(10_000)
+    store.place((large,))
+    del large
+    for _ in range(100):
+        store.make_room()
+        store.place((rows(10),))
+    assert store.rows.size < 100
+
+
+def test_sizes_that_the_type_leaves_open_are_those_of_the_rows_in_use() -> None:
+    store = Store((Tensor("float32", (fresh_unknown(),)),), split=False)
+    for width in (3, 5):
+        made = Rows(np.full((4, width), width, np.float32))
+        place = store.place((made,))
+        store.make_room()
+        (shown,) = store.tensors()
+        np.testing.assert_array_equal(shown[place.start : place.start + 4], made.rows)
+        del made
 
 
 def test_ranges_keep_their_splits() -> None:
@@ -57,3 +104,5 @@ def test_ranges_keep_their_splits() -> None:
     assert place.length == 2
     splits = store.splits.array[place.first_split : place.first_split + 3]
     np.testing.assert_array_equal(splits, [4, 6, 6])
+    nobody = store.place((Elements(()),))
+    assert (nobody.length, nobody.rows) == (0, 0)

@@ -72,6 +72,7 @@ class BatchedWork:
         for window in read_chunks(clients, WINDOW * size):
             most = min(size, self.room.most)
             yield from alike(window, most) if self.strategy.name == "vectorised" else by_length(window, most)
+            del window  # let go of before the next one is read
 
     def _chunk_size(self, clients: Iterable[ClientTask]) -> int:
         """At least one chunk for each thread, where the number of clients is known."""

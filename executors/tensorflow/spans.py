@@ -1,8 +1,8 @@
 """The rows of a table, given out in spans: which are taken, and where the next ones fit.
 
-Spans are taken from behind those that are in use, and, once `keep` has said which these are, from the gaps between
-them first. Whoever takes spans is told by `should_look` when the table would have to grow, and enough was taken that
-looking for what is no longer in use costs little beside it.
+Spans are taken from the gaps between those that are in use, as `keep` has last said which these are, and then from
+behind them all. `should_look` tells whoever takes spans when to say so again: before rows that were never used are, and
+once enough was taken that going over all spans in use costs little beside it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 FIRST = 16  # rows that a table has at first
-WORTH = 4  # a look goes over all spans in use: it waits until this share of the table was taken
+WORTH = 2  # the share of all rows so far that is taken before it is worth to look again which are in use
 
 
 class Spans:
@@ -30,11 +30,11 @@ class Spans:
 
     def should_look(self, count: int) -> bool:
         """Whether to say what is in use before taking so many."""
-        return not self._fits(count) and WORTH * self.taken >= self.size
+        return WORTH * self.taken >= self._end and not self._fits_gap(count)
 
     def take(self, count: int) -> int:
         """Where `count` rows start that nobody has."""
-        if self._gaps and self._fits_gap(count):
+        if self._fits_gap(count):
             start, stop = self._gaps.pop()
             self._gaps.append((start + count, stop))
         else:
@@ -54,9 +54,6 @@ class Spans:
             self._end = start + count
             self.kept += count
         self._gaps.reverse()
-
-    def _fits(self, count: int) -> bool:
-        return self._fits_gap(count) or self._end + count <= self.size
 
     def _fits_gap(self, count: int) -> bool:
         """Whether the next gap is large enough; those that are not are passed over until the next look."""

@@ -99,7 +99,8 @@ def test_sizes_that_the_type_leaves_open_are_those_of_the_rows_in_use() -> None:
 
 def test_ranges_keep_their_splits() -> None:
     store = Store((Tensor("float32", (fresh_unknown(), 3)),), split=True)
-    store.place((Rows(np.ones((3, 3), np.float32), np.array([0, 1, 3])),))
+    first = Rows(np.ones((3, 3), np.float32), np.array([0, 1, 3]))
+    store.place((first,))
     place = store.place((Elements((np.zeros((2, 3), np.float32), np.zeros((0, 3), np.float32))),))
     assert place.length == 2
     splits = store.splits.array[place.first_split : place.first_split + 3]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 FIRST = 16  # rows that a table has at first
-WORTH = 2  # the share of all rows so far that is taken before it is worth to look again which are in use
+WORTH = 2  # it is worth to look again which rows are in use once one in so many of all rows so far was taken
 
 
 class Spans:

@@ -115,8 +115,12 @@ class FromKeras:
         model = from_keras_model(network, loss, translate=self.translate)
         process = build_federated_averaging(model, client_rate=workload.rate)
         state, executor = process.initialize(0), get_executor("batched")
-        # Keras calls them x and y.
-        data = workload.data.map(lambda given: dict(zip("xy", (given[f] for f in workload.model.fields), strict=True)))
+
+        def renamed(given: Any) -> dict[str, Any]:
+            """The fields as Keras calls them."""
+            return dict(zip("xy", (given[f] for f in workload.model.fields), strict=True))
+
+        data = workload.data.map(renamed)
         batches = data.batches(workload.batch)
         return Here(lambda: leaves(process.run_round(state, (batches,), executor=executor).state.weights))
 
@@ -138,7 +142,6 @@ class Centralised:
         first, second = (tf.constant(np.concatenate(each)) for each in zip(*workload.clients, strict=True))
         splits, steps = tf.constant(_ends(workload), tf.int32), workload.steps
 
-        @tf.function(autograph=False)
         def loop(*weights: Any) -> Any:
             def step(t: Any, *w: Any) -> tuple[Any, ...]:
                 rows = slice(splits[t], splits[t + 1])
@@ -150,8 +153,8 @@ class Centralised:
 
             return tf.while_loop(lambda t, *_: t < steps, step, (tf.constant(0), *weights))[1:]
 
-        given = [tf.constant(each) for each in workload.weights]
-        return Here(lambda: [each.numpy() for each in loop(*given)], f"tensorflow {tf.__version__}")
+        given, compiled = [tf.constant(each) for each in workload.weights], tf.function(loop, autograph=False)
+        return Here(lambda: [each.numpy() for each in compiled(*given)], f"tensorflow {tf.__version__}")
 
 
 def _ends(workload: Workload) -> list[int]:

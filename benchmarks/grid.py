@@ -21,12 +21,13 @@ from benchmarks.workloads import leaves, unequal
 from fedlang.data.clients import ClientData
 from fedlang.executors.batched import BatchedExecutor
 from fedlang.executors.batched.strategy import Strategy
+from fedlang.run.sequences import Array
 
 SLACK, SHARE = 1.1, 0.9
 STRATEGIES = ("auto", "vectorised", "blocks", "sequential")
 
 
-def _examples(shape: tuple[int, ...], classes: int) -> Callable[[np.random.Generator, int], tuple[np.ndarray, ...]]:
+def _examples(shape: tuple[int, ...], classes: int) -> Callable[[np.random.Generator, int], tuple[Array, Array]]:
     return lambda random, count: (
         random.random((count, *shape), dtype=np.float32),
         random.integers(0, classes, count, dtype=np.int32),

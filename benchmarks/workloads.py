@@ -63,7 +63,9 @@ class Workload:
         """Writes what an adapter needs."""
         x, y = (np.concatenate(each) for each in zip(*self.clients, strict=True))
         weights = {f"w{k}": each for k, each in enumerate(self.weights)}
-        np.savez(path, model=self.model.name, batch=self.batch, rate=self.rate, sizes=self.sizes, x=x, y=y, **weights)
+        about = {"model": self.model.name, "batch": self.batch, "rate": self.rate, "sizes": self.sizes}
+        arrays = {**{name: np.asarray(value) for name, value in about.items()}, "x": x, "y": y, **weights}
+        np.savez(path, allow_pickle=False, **arrays)
 
     def smaller(self, clients: int) -> Workload:
         """The same with at most so many clients; it has no targets."""

@@ -21,7 +21,6 @@ from fedlang.run.explanation import Explanation
 
 from ..reference import ReferenceExecutor
 from ..tensorflow.blame import Room, Runnable, warn
-from ..tensorflow.blocks import compile_blocks
 from ..tensorflow.chunks import sequential_work
 from ..tensorflow.guards import guard_rows
 from ..tensorflow.layout import Layout, layout_of
@@ -92,10 +91,11 @@ class BatchedExecutor:
         except NotBatchable as reason:
             batched, decided = None, self._one_by_one(reason.reason)
         label = f"work.{len(self._made)}"
-        compiled, decided = self._compile(own, batched, layout, decided, label)
+        compiled = self._compile(own, batched, layout, decided, label)
         decided = decided if self.chunk is None else replace(decided, chunk=self.chunk)
         threads = min(self.threads, 2) if decided.name == "sequential" else self.threads
-        running = BatchedWork(compiled, work, varies, decided, threads, Room(self.notice), [])
+        block = None if decided.name != "blocks" or decided.estimate is None else block_size(decided.estimate, threads)
+        running = BatchedWork(compiled, work, varies, decided, block, threads, Room(self.notice), [])
         return Made(work, own, batched, decided, running, label)
 
     def _one_by_one(self, reason: str) -> Strategy:
@@ -113,21 +113,11 @@ class BatchedExecutor:
         name, reason, found = choose(batched, own, self.threads, figures)
         return Strategy(name, reason, SEQUENTIAL if name == "sequential" else chunk, found)
 
-    def _compile(
-        self, own: Graph, batched: Batched | None, layout: Layout, decided: Strategy, label: str
-    ) -> tuple[Runnable, Strategy]:
-        """The program, and the strategy: blocks whose results may differ in size are one block after all."""
+    def _compile(self, own: Graph, batched: Batched | None, layout: Layout, decided: Strategy, label: str) -> Runnable:
         if batched is None or decided.name == "sequential":
             parallel = AHEAD * self.threads if self.threads > 1 else 1
-            return sequential_work(own, layout.varies, parallel=parallel, label=label), decided
-        inner = compile_vectorised(batched, layout, label=label)
-        if decided.name == "vectorised" or decided.estimate is None:
-            return inner, decided
-        try:
-            size = block_size(decided.estimate, self.threads)
-            return compile_blocks(inner, size, parallel=self.threads, label=label), decided
-        except Unsupported as reason:
-            return inner, replace(decided, name="vectorised", reason=f"{decided.reason}; no blocks: {reason}")
+            return sequential_work(own, layout.varies, parallel=parallel, label=label)
+        return compile_vectorised(batched, layout, label=label)
 
     def watched(self, *, measured: bool = True) -> AbstractContextManager[Callable[[], Explanation]]:
         """What runs inside is explained by the function that the block gives, once the block has ended."""

@@ -1,6 +1,6 @@
 """What ran, how, why, and what its operations took: estimates beside measurements.
 
-Estimates are of the last run's own chunks and blocks, by the figures that the choice was made by. Measurements are
+Estimates are of the last run's own chunks, by the figures that the choice was made by. Measurements are
 TensorFlow's profile of whatever ran while it was watched; they are longer than in runs that nobody watches.
 """
 
@@ -67,7 +67,6 @@ def explained(made: Made, figures: Figures, profile: Profile) -> WorkExplanation
         strategy.reason,
         strategies,
         tuple(tally.chunks),
-        tuple(sorted(set(tally.blocks))),
         tally.share,
         sum(tally.times),
         tuple(_operations(made, tally, figures, profile)),
@@ -92,8 +91,7 @@ def _estimated(made: Made, tally: Tally, figures: Figures) -> dict[str, float]:
     found: dict[str, float] = {}
     for block, steps in tally.steps.items():
         times = tally.counts[block]
-        one_by_one = made.batched is None or tally.strategy == "sequential"
-        cost = cost_of(made.own) if one_by_one or made.batched is None else batched_cost(made.batched, block)
+        cost = cost_of(made.own) if made.batched is None or block == 1 else batched_cost(made.batched, block)
         for op, seconds in cost.by_operation(figures, steps, times).items():
             found[op] = found.get(op, 0.0) + seconds
         found[AROUND] = found.get(AROUND, 0.0) + figures.loop * (steps + times)
@@ -108,7 +106,7 @@ def notes_of(made: Made) -> Iterator[str]:
         yield f"client by client: {made.strategy.reason}"
     if made.batched is not None and made.strategy.name != "sequential":
         for op in sorted({node.op for node in _own_kernels(made.batched)}):
-            yield f"`{op}` client by client inside each block: every client has a kernel of its own"
+            yield f"`{op}` client by client inside each chunk: every client has a kernel of its own"
     yield from dict.fromkeys(note for node in _nodes(made.graph) if (note := _outside(node)))
 
 

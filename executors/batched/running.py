@@ -8,18 +8,20 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from fedlang.ir.graph import Graph
 from fedlang.run.executor import Chunk, ClientTask, ClientWork
-from fedlang.run.sequences import Elements, LeafValue, Rows
+from fedlang.run.sequences import LeafValue
 
 from ..tensorflow.blame import Guarded, Room, Runnable
-from ..tensorflow.blocks import BlockWork
 from ..tensorflow.lanes import LANES
 from ..tensorflow.pool import in_order, new_pool
 from ..tensorflow.work import Readable, alike, read_chunks
-from .strategy import Strategy
+from .strategy import BlockSize, Strategy
 from .tally import Tally
 
 WINDOW = 8  # chunks whose clients are read together, and sorted by length
@@ -27,12 +29,13 @@ WINDOW = 8  # chunks whose clients are read together, and sorted by length
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchedWork:
-    """Compiled work, how it was decided to run, and how many chunks run at once."""
+    """Compiled work, how it was decided to run (`block`: how many clients run together), and on how many threads."""
 
     work: Runnable
     graph: Graph
     varies: tuple[bool, ...]
     strategy: Strategy
+    block: BlockSize | None
     threads: int
     room: Room
     tallies: list[Tally]  # of the last run
@@ -44,17 +47,16 @@ class BatchedWork:
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """Chunks as they are made; the clients of a window may be in any of its chunks."""
         guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), self.work.pack_shared(shared), self.room)
-        size = self.work.size if isinstance(self.work, BlockWork) else None
-        self.tallies[:] = [Tally(self.strategy.name, size)]
+        self.tallies[:] = [Tally(1 if self.strategy.name == "sequential" else LANES)]
         read = self._counted(clients)
-        submitted = (self.pool.submit(self._run, guarded, guarded.pack(each), each) for each in read)
-        for parts in in_order(submitted, self.threads + 1):
+        jobs = (partial(self._run, guarded, guarded.pack(each), each) for each in read)
+        for parts in in_order(self.pool, jobs, self.threads + 1):
             yield from parts
 
     def _counted(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
         tally = self.tallies[-1]
         for read in self._chunks(clients):
-            tally.add([_longest(values) for values in read.values], LANES)
+            tally.add(read.lengths)
             yield read
 
     def _run(self, guarded: Guarded, packed: list[Any] | None, read: Readable) -> tuple[Chunk, ...]:
@@ -71,7 +73,11 @@ class BatchedWork:
             return
         for window in read_chunks(clients, WINDOW * size):
             most = min(size, self.room.most)
-            yield from alike(window, most) if self.strategy.name == "vectorised" else by_length(window, most)
+            if self.block is None:
+                yield from alike(window, most)
+            else:
+                lengths = np.array(sorted(window.lengths, reverse=True), np.int32)
+                yield from by_length(window, min(most, self.block(lengths)))
             del window  # let go of before the next one is read
 
     def _chunk_size(self, clients: Iterable[ClientTask]) -> int:
@@ -92,7 +98,7 @@ class ReferenceWork:
 
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """The reference's chunks."""
-        self.tallies[:] = [Tally("reference", None)]
+        self.tallies[:] = [Tally(1)]
         for chunk in self.work.run(shared, clients):
             self.tallies[-1].chunks.append(len(chunk.ids))
             yield chunk
@@ -101,16 +107,11 @@ class ReferenceWork:
 def by_length(window: Readable, size: int) -> Iterator[Readable]:
     """The window's clients in chunks of about equal numbers, the longest first; inside a chunk in their order."""
     count = len(window.tasks)
-    order = sorted(range(count), key=lambda k: (-_longest(window.values[k]), window.tasks[k].position))
+    order = sorted(range(count), key=lambda k: (-window.lengths[k], window.tasks[k].position))
     chunks = max(1, -(-count // size))
     each = max(1, -(-count // chunks))
     each = min(size, -(-each // LANES) * LANES)
     failures = window.failures
     for start in range(0, max(count, 1), each):
-        rows = sorted(order[start : start + each])
-        yield Readable(tuple(window.tasks[k] for k in rows), tuple(window.values[k] for k in rows), failures)
+        yield window.take(sorted(order[start : start + each]), failures)
         failures = ()
-
-
-def _longest(values: tuple[LeafValue, ...]) -> int:
-    return max((len(value) for value in values if isinstance(value, Rows | Elements)), default=0)

@@ -1,13 +1,13 @@
 """How the clients of a chunk run: decided for each work by its cost on this machine.
 
-    vectorised   all clients of a chunk at once: an operation is called once for all of them
-    blocks       the same in blocks of clients, in a loop in the graph; a block is as long as its longest client
+    vectorised   as many clients at once as fit: an operation is called once for all of them
+    blocks       the same in smaller chunks, the longest clients first, several at the same time: each is as long as its
+                 longest client, and its weights stay nearer to the processor
     sequential   one by one in the graph, several at the same time: nothing is padded, weights stay near the processor
 
-What a client computes is the same, to the bit, in any cohort, any chunk and any block; between sequential and the
-other two the last bits may differ. So the choice may depend on the work and on the machine, but never on who takes
-part: it is made for a usual cohort, `usual_steps`. How large blocks are changes no bit, and is decided for each chunk
-from its clients' lengths.
+What a client computes is the same, to the bit, in any cohort and any chunk; between sequential and the other two the
+last bits may differ. So the choice may depend on the work and on the machine, but never on who takes part: it is made
+for a usual cohort, `usual_steps`. How large blocks are changes no bit, and is decided from the clients' lengths.
 """
 
 # ruff: noqa: TID252 (executors import each other relatively: installed, they lie inside `fedlang`)
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import exp
 from statistics import NormalDist
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,18 +32,30 @@ from .figures import FIXED, Figures
 
 BLOCKS = (16, 32, 64, 128)
 CLEAR = 2.0  # a factor between two estimates that no measuring turns round
-AROUND = 40  # calls that a client, or a block, takes beside its own operations: its data are cut out, its results kept
+AROUND = 40  # calls that a client takes beside its own operations: its data are cut out, its results kept
+HANDED = 500  # calls that a block takes, from Python: its data are packed, the program called, its results added up
 GAIN = 1.1  # how much faster than one by one blocks must be
+
+# From how many steps the clients take, longest first, to how many of them are a block.
+BlockSize: TypeAlias = Callable[[NDArray[np.int32]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCost:
+    """Seconds of a step of a block, of what TensorFlow does once for it, and of what Python does."""
+
+    step: float
+    once: float
+    handed: float
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Seconds: of a usual cohort in both ways; of a step, one by one, and of a block's, by the size of the block."""
+    """Seconds of a usual cohort in both ways, and of blocks, by how many clients they have."""
 
     sequential: float
     blocks: float
-    step: float
-    block_steps: dict[int, float]
+    costs: dict[int, BlockCost]
     figures: Figures = field(repr=False)
 
     @property
@@ -75,18 +88,16 @@ def choose(batched: Batched, work: Graph, threads: int, measured: Callable[[], F
 
 def estimate(batched: Batched, work: Graph, threads: int, figures: Figures) -> Estimate:
     """What both ways take."""
-    own, blocks = cost_of(work), {size: batched_cost(batched, size) for size in BLOCKS}
+    own, steps = cost_of(work), usual_steps()
     step, around = own.seconds(figures, looped=True), own.seconds(figures, looped=False)
-    steps = usual_steps()
     sequential = float(steps.sum() * step + len(steps) * (around + AROUND * figures.call)) / threads
-    table = {size: cost.seconds(figures, looped=True) for size, cost in blocks.items()}
-    best = min(BLOCKS, key=lambda size: duration(steps, size, table[size], threads))
-    once = _once(blocks[best], figures, best, len(steps)) / threads
-    return Estimate(sequential, duration(steps, best, table[best], threads) + once, step, table, figures)
+    costs = {size: _block_cost(batched_cost(batched, size), figures) for size in BLOCKS}
+    return Estimate(sequential, min(duration(steps, size, costs[size], threads) for size in BLOCKS), costs, figures)
 
 
-def _once(cost: Cost, figures: Figures, block: int, clients: int) -> float:
-    return -(-clients // block) * (cost.seconds(figures, looped=False) + AROUND * figures.call)
+def _block_cost(cost: Cost, figures: Figures) -> BlockCost:
+    once = cost.seconds(figures, looped=False)
+    return BlockCost(cost.seconds(figures, looped=True), once, HANDED * figures.call)
 
 
 def usual_steps(clients: int = 128) -> NDArray[np.int32]:
@@ -95,18 +106,19 @@ def usual_steps(clients: int = 128) -> NDArray[np.int32]:
     return np.array([max(1, round(4 * exp(0.7 * place))) for place in places], np.int32)
 
 
-def duration(steps: NDArray[np.int32], block: int, seconds: float, threads: int) -> float:
-    """Seconds for clients with so many steps, longest first, in blocks on so many threads."""
-    longest = steps[::block].astype(np.float64)
-    return seconds * float(max(longest.sum() / threads, longest.max(initial=0.0)))
+def duration(steps: NDArray[np.int32], block: int, cost: BlockCost, threads: int) -> float:
+    """Seconds for clients with so many steps, longest first, in blocks on so many threads. Python does one thing at a
+    time."""
+    each = steps[::block] * cost.step + cost.once
+    return float(max(each.sum() / threads, each.max(initial=0.0))) + len(each) * cost.handed
 
 
-def block_size(found: Estimate, threads: int) -> Callable[[NDArray[np.int32]], int]:
+def block_size(found: Estimate, threads: int) -> BlockSize:
     """The fastest size of blocks for clients with so many steps, longest first."""
 
     def size(steps: NDArray[np.int32]) -> int:
         fitting = [block for block in BLOCKS if block < len(steps) + block // 2] or [BLOCKS[0]]
-        return min(fitting, key=lambda block: duration(steps, block, found.block_steps[block], threads))
+        return min(fitting, key=lambda block: duration(steps, block, found.costs[block], threads))
 
     return size
 

@@ -101,8 +101,8 @@ class Guarded:
             raise out_of_memory(read.tasks[0].id)
         self.room.shrink(len(read.tasks))
         half = first_half(len(read.tasks))
-        first = Readable(read.tasks[:half], read.values[:half], read.failures)
-        second = Readable(read.tasks[half:], read.values[half:], ())
+        first = read.take(range(half), read.failures)
+        second = read.take(range(half, len(read.tasks)), ())
         return (*self.run(self.pack(first), first), *self.run(self.pack(second), second))
 
     def _run(self, packed: Sequence[Any], read: Readable) -> Chunk:
@@ -119,7 +119,7 @@ class Guarded:
         if len(kept) == len(found):
             raise operation_failed("client work", f"TensorFlow: {reason}", None)
         failures = (*read.failures, *(failure for failure in found if failure is not None))
-        rest = Readable(tuple(read.tasks[k] for k in kept), tuple(read.values[k] for k in kept), failures)
+        rest = read.take(kept, failures)
         return self.work.run(self.tensors, self.work.pack(rest) if kept else [], rest)
 
     def _failure(self, client: int, read: Readable) -> ClientFailure | None:

@@ -7,9 +7,9 @@ when the work is let go of, or with Python.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from itertools import islice
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import chain, islice
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -20,11 +20,18 @@ def new_pool(threads: int, name: str) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, f"fedlang-{name}")
 
 
-def in_order(futures: Iterator[Future[T]], most: int) -> Iterator[T]:
-    """The futures' results in order, never more than `most` started and not taken.
+def in_order(pool: ThreadPoolExecutor, jobs: Iterator[Callable[[], T]], most: int) -> Iterator[T]:
+    """The jobs' results in order, never more than `most` begun and not taken.
 
-    At an error, or when the results are no longer wanted, what is not begun is cancelled and what runs is waited for.
+    A job that is the only one runs in the thread that asks: with another, a small round's data would move from one
+    core to the other and back. At an error, or when the results are no longer wanted, what is not begun is cancelled
+    and what runs is waited for.
     """
+    first = list(islice(jobs, 2))
+    if len(first) == 1:
+        yield first[0]()
+        return
+    futures = (pool.submit(job) for job in chain(first, jobs))
     waiting = deque(islice(futures, most))
     try:
         while waiting:

@@ -14,6 +14,7 @@ from fedlang.ir.graph import Graph, Node, Tensor
 from fedlang.ir.graph import Sequence as SequenceType
 
 from . import control
+from .calls import Traced
 from .dtypes import TF_DTYPES, hidden_axes
 from .layout import Layout
 from .lower import evaluate
@@ -38,7 +39,7 @@ class Program:
     behind the other, and the clients' sizes.
     """
 
-    function: Any
+    function: Traced
     layout: Layout
     results: tuple[Tensor, ...]
     sequences: tuple[bool, ...]
@@ -47,7 +48,7 @@ class Program:
 
     def traces(self) -> int:
         """How often the program was traced."""
-        return int(self.function.experimental_get_tracing_count())
+        return self.function.traces()
 
 
 def compile_sequential(layout: Layout, *, parallel: int, label: str = "work") -> Program:
@@ -74,7 +75,7 @@ def compile_sequential(layout: Layout, *, parallel: int, label: str = "work") ->
         with tf.name_scope(label):
             return _over_clients(layout, rest, step, outputs, len(sites), parallel)
 
-    function = tf.function(run, input_signature=layout.specs(), autograph=False)
+    function = Traced(run, layout.specs())
     sequences = tuple(isinstance(type, SequenceType) for type in graph.result_types())
     return Program(function, layout, results, sequences, notes, sites)
 

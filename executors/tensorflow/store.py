@@ -3,12 +3,14 @@ it lies.
 
 A `Store` serves the sequence leaves that have one length (images and labels): their rows stand at the same places.
 Row 0 is zero: it is what padding points at. A client is known by the arrays it brings: the same arrays in a later
-round are found, not copied again. Arrays must not be written to meanwhile.
+round are found, not copied again, if nobody can have changed them.
 
-Rows of arrays that are gone are written over, so that data made anew for each round take no more memory than those of
-one window do. This is safe while chunks run: whoever runs a chunk holds the arrays that it was packed from, so the
-rows it reads are of arrays that are there. What grows is copied, and chunks that still run keep the memory they were
-given. Where far less is in use than there is room for, or a limit is reached, everything is dropped and filled anew.
+Rows that nobody can need are written over, so that data made anew for each round take no more memory than those of one
+window do. Rows of arrays that are gone are such: whoever runs a chunk holds the arrays that it was packed from. Rows of
+arrays that can be changed are not found again, so nobody needs them when the chunk is gone that they were packed for.
+
+What grows is copied, and chunks that still run keep the memory they were given. Where far less is in use than there is
+room for, or a limit is reached, everything is dropped and filled anew.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedlang.ir.graph import Tensor
-from fedlang.run.sequences import Array, Elements, Rows, SequenceValue
+from fedlang.run.sequences import Array, Elements, Rows, SequenceValue, is_fixed
 from fedlang.run.values import numpy_dtype
 from fedlang.types.dtypes import INTEGERS
 
@@ -87,17 +89,24 @@ class Column:
 
 @dataclass(slots=True)
 class Place:
-    """Where a client's rows are: `rows` from `start` on, `length` elements; its splits from `first_split` on."""
+    """Where a client's rows are: `rows` from `start` on, `length` elements; its splits from `first_split` on.
+
+    They are needed as long as what `alive` refers to is there.
+    """
 
     start: int
     length: int
     first_split: int
     rows: int
-    alive: list[weakref.ref[Array]] = field(default_factory=list)
+    alive: list[weakref.ref[Any]] = field(default_factory=list)
 
     def is_used(self) -> bool:
-        """Whether the client's arrays are there."""
+        """Whether anybody may need the rows."""
         return all(ref() is not None for ref in self.alive)
+
+    def is_of(self, arrays: list[Array]) -> bool:
+        """Whether the rows are of these very arrays, and not of some that were where these are now."""
+        return all(ref() is array for ref, array in zip(self.alive, arrays, strict=True))
 
 
 class Store:
@@ -107,6 +116,7 @@ class Store:
         self.elements = elements
         self.split = split
         self.limit = limit
+        self.chunk: weakref.ref[Any] | None = None
         self._empty()
 
     def _empty(self) -> None:
@@ -114,28 +124,34 @@ class Store:
         self.splits = Column((), "int32")
         self.rows, self.bounds = Spans(), Spans()  # the rows of the columns, and those of the splits
         self.places: dict[tuple[int, ...], Place] = {}
+        self.passing: list[Place] = []  # those that are not found again
 
     def _row_shape(self, element: Tensor) -> tuple[int, ...]:
         sizes = element.shape[1:] if self.split else element.shape
         return (*(size if isinstance(size, int) else 0 for size in sizes), *hidden_axes(element.dtype))
 
     def place(self, leaves: tuple[SequenceValue, ...]) -> Place:
-        """Where these leaves' rows are; copied in when they are new."""
-        arrays = tuple(array for leaf in leaves for array in _arrays(leaf))
-        key = tuple(id(array) for array in arrays)
+        """Where these leaves' rows are; copied in when they are new, and each time when they can be changed."""
+        arrays = [array for leaf in leaves for array in _arrays(leaf)]
+        key = tuple(map(id, arrays))
         known = self.places.get(key)
-        if known is not None and all(ref() is array for ref, array in zip(known.alive, arrays, strict=True)):
+        if known is not None and known.is_of(arrays):
             return known
         made = self._add(leaves)
-        made.alive = [weakref.ref(array) for array in arrays]
-        self.places[key] = made
+        if all(map(is_fixed, arrays)):
+            made.alive = [weakref.ref(array) for array in arrays]
+            self.places[key] = made
+        else:
+            made.alive = [self.chunk] if self.chunk else []
+            self.passing.append(made)
         return made
 
-    def make_room(self) -> None:
+    def make_room(self, chunk: object) -> None:
         """Drops everything when the limit is passed, or when there is far more room than rows in use.
 
-        To be called between chunks only.
+        To be called before each chunk is packed, with an object that is there until the chunk has run.
         """
+        self.chunk = weakref.ref(chunk)
         row = sum(column.array[:1].nbytes for column in self.columns)
         if row * self.rows.most > self.limit or row * self.rows.taken > max(LOOK, row * self.rows.kept):
             self._look()
@@ -144,10 +160,12 @@ class Store:
             self._empty()
 
     def _look(self) -> None:
-        """Forgets arrays that are gone; their rows are free."""
+        """Forgets what nobody needs; its rows are free."""
         self.places = {key: place for key, place in self.places.items() if place.is_used()}
-        self.rows.keep((place.start, place.rows) for place in self.places.values())
-        self.bounds.keep((place.first_split, place.length + 1) for place in self.places.values() if self.split)
+        self.passing = [place for place in self.passing if place.is_used()]
+        used = (*self.places.values(), *self.passing)
+        self.rows.keep((place.start, place.rows) for place in used)
+        self.bounds.keep((place.first_split, place.length + 1) for place in used if self.split)
 
     def _add(self, leaves: tuple[SequenceValue, ...]) -> Place:
         found = [_rows_and_splits(leaf, split=self.split) for leaf in leaves]

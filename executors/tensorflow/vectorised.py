@@ -21,6 +21,7 @@ from fedlang.run.executor import Chunk, Stacked
 from fedlang.run.sequences import LeafValue
 from fedlang.run.values import numpy_dtype
 
+from .calls import Traced
 from .dtypes import hidden_axes, spec_of
 from .lanes import LANES
 from .layout import Group, Layout
@@ -40,26 +41,25 @@ class VectorisedWork:
 
     batched: Batched
     layout: Layout
-    function: Any
+    function: Traced
     sites: tuple[Site, ...]
     stores: list[Store]
     lock: Lock
 
     def traces(self) -> int:
         """How often the program was traced."""
-        return int(self.function.experimental_get_tracing_count())
+        return self.function.traces()
 
     def pack_shared(self, shared: Sequence[LeafValue]) -> list[Any]:
         """The shared values' tensors."""
         return self.layout.pack_shared(shared)
 
-    def pack(self, read: Readable, lanes: int = LANES) -> list[Any]:
-        """The clients' tensors, for a multiple of `lanes` clients. Data are copied here, so only one thread at a time
-        may do it."""
+    def pack(self, read: Readable) -> list[Any]:
+        """The clients' tensors. Data are copied here, so only one thread at a time may do it."""
         with self.lock:
             for store in self.stores:
-                store.make_room()
-            return _Packing(self, read.values, lanes).feeds()
+                store.make_room(read)
+            return _Packing(self, read.values).feeds()
 
     def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable) -> Chunk:
         """A packed chunk's results. May be called from several threads at once."""
@@ -89,21 +89,21 @@ def compile_vectorised(batched: Batched, layout: Layout, *, label: str = "work")
     def run(*feeds: Any) -> list[Any]:
         scope = Scope(flag_rank=1)
         with tf.name_scope(label):
-            results = evaluate(graph, arguments_of(batched, layout, feeds), scope)
-        return [*results, flags_of(scope, sites, extent(results[0], 0))]
+            results = evaluate(graph, _arguments_of(batched, layout, feeds), scope)
+        return [*results, _flags_of(scope, sites, extent(results[0], 0))]
 
-    function = tf.function(run, input_signature=specs_of(batched, layout), autograph=False)
+    function = Traced(run, _specs_of(batched, layout))
     return VectorisedWork(batched, layout, function, sites, layout.stores(), Lock())
 
 
-def specs_of(batched: Batched, layout: Layout) -> list[Any]:
+def _specs_of(batched: Batched, layout: Layout) -> list[Any]:
     """The signature: shared values, then the other feeds in their order."""
     feeds = zip(batched.feeds, batched.graph.parameter_types(), strict=True)
     return [*layout.shared_specs(), *(_spec(type) for feed, type in feeds if feed.kind != "shared")]
 
 
-def arguments_of(batched: Batched, layout: Layout, feeds: Sequence[Any]) -> list[Any]:
-    """The batched graph's arguments, from tensors in the order of `specs_of`."""
+def _arguments_of(batched: Batched, layout: Layout, feeds: Sequence[Any]) -> list[Any]:
+    """The batched graph's arguments, from tensors in the order of `_specs_of`."""
     rest = list(feeds)
     common = layout.shared_arguments(rest)
     own = iter(rest)
@@ -116,7 +116,7 @@ def _spec(type: object) -> Any:
     return spec_of(type)
 
 
-def flags_of(scope: Scope, sites: tuple[Site, ...], clients: Any) -> Any:
+def _flags_of(scope: Scope, sites: tuple[Site, ...], clients: Any) -> Any:
     """bool [C, sites]."""
     if not sites:
         return tf.zeros([clients, 0], tf.bool)
@@ -127,9 +127,9 @@ def flags_of(scope: Scope, sites: tuple[Site, ...], clients: Any) -> Any:
 class _Packing:
     """The feeds of one chunk."""
 
-    def __init__(self, work: VectorisedWork, own: Sequence[tuple[LeafValue, ...]], lanes: int) -> None:
+    def __init__(self, work: VectorisedWork, own: Sequence[tuple[LeafValue, ...]]) -> None:
         self.work, self.own, self.layout = work, own, work.layout
-        self.lanes = -(-len(own) // lanes) * lanes
+        self.lanes = -(-len(own) // LANES) * LANES
         self.position = {k: n for n, k in enumerate(k for k, differs in enumerate(self.layout.varies) if differs)}
         self.group = {k: n for n, group in enumerate(self.layout.groups) for k in group.members}
         self.places = [self._places(group, store) for group, store in zip(self.layout.groups, work.stores, strict=True)]

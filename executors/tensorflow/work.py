@@ -9,7 +9,7 @@ program's outputs into what the driver takes. Failures of one client (its data, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -31,13 +31,21 @@ Outputs = list[NDArray[Any]]
 STEP, USEFUL = LANES, 0.8
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Readable:
     """Clients whose data were read, with their values, and those whose data could not be."""
 
     tasks: tuple[ClientTask, ...]
     values: tuple[tuple[LeafValue, ...], ...]
     failures: tuple[ClientFailure, ...]
+    lengths: tuple[int, ...] = field(init=False)  # of each client's longest sequence
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lengths", tuple(map(_longest, self.values)))
+
+    def take(self, rows: Sequence[int], failures: tuple[ClientFailure, ...]) -> Readable:
+        """Some of the clients, and these failures."""
+        return Readable(tuple(self.tasks[k] for k in rows), tuple(self.values[k] for k in rows), failures)
 
 
 def read_chunks(clients: Iterable[ClientTask], size: int) -> Iterator[Readable]:
@@ -53,16 +61,14 @@ def alike(window: Readable, size: int) -> Iterator[Readable]:
     A chunk grows by `STEP` clients as long as it has room and `USEFUL` of what it computes is used. Ties go by
     position, and inside a chunk clients are in their order; what a client computes is the same in any chunk.
     """
-    lengths = [_longest(values) for values in window.values]
-    order = sorted(range(len(window.tasks)), key=lambda k: (lengths[k], window.tasks[k].position))
+    order = sorted(range(len(window.tasks)), key=lambda k: (window.lengths[k], window.tasks[k].position))
     failures = window.failures
-    for rows in _cut(order, lengths, size) or [[]]:
-        rows.sort()
-        yield Readable(tuple(window.tasks[k] for k in rows), tuple(window.values[k] for k in rows), failures)
+    for rows in _cut(order, window.lengths, size) or [[]]:
+        yield window.take(sorted(rows), failures)
         failures = ()
 
 
-def _cut(order: list[int], lengths: list[int], size: int) -> list[list[int]]:
+def _cut(order: list[int], lengths: Sequence[int], size: int) -> list[list[int]]:
     chunks: list[list[int]] = []
     step = min(STEP, size)
     for start in range(0, len(order), step):
@@ -77,7 +83,11 @@ def _cut(order: list[int], lengths: list[int], size: int) -> list[list[int]]:
 
 
 def _longest(values: tuple[LeafValue, ...]) -> int:
-    return max((len(value) for value in values if isinstance(value, Rows | Elements)), default=0)
+    longest = 0
+    for value in values:
+        if isinstance(value, (Rows, Elements)):
+            longest = max(longest, len(value))
+    return longest
 
 
 def _read(tasks: Sequence[ClientTask]) -> Readable:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import move_maps
@@ -55,8 +56,8 @@ class ThreadedWork:
         if self.threads == 1:
             yield from (chunk for read in chunks for chunk in guarded.run(guarded.pack(read), read))
             return
-        submitted = (self.pool.submit(guarded.run, guarded.pack(read), read) for read in chunks)
-        for parts in in_order(submitted, 2 * self.threads):
+        jobs = (partial(guarded.run, guarded.pack(read), read) for read in chunks)
+        for parts in in_order(self.pool, jobs, 2 * self.threads):
             yield from parts
 
     def _chunk_size(self, clients: Iterable[ClientTask]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from fedlang.cli.paths import read_path
+from fedlang.cli.paths import read_path, verify_text
 from fedlang.diagnostics import DiagnosticError
 from fedlang.modules import Modules
 from fedlang.source import Source
@@ -21,6 +21,7 @@ def command(*, name: str) -> int:
 
     A MODULE is one of the library or beside you, such as `learning.fedavg`; `prelude` is what every program has.
     """
+    verify_text(name, "doc")
     sources = () if "/" in name or name.endswith(".fed") else Modules(".").find(name)
     for source in sources or (read_path(name),):
         click.echo("\n\n".join(sections(source)))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fedlang.diagnostics import Diagnostic, DiagnosticError
+from fedlang.diagnostics import Diagnostic, DiagnosticError, Label
 from fedlang.names.nearest import nearest
+from fedlang.source import Span
+
+SAID = 8  # lines of what a Python file raised that are shown below the first
 
 
 def _error(code: str, title: str, *notes: str, hint: str = "") -> DiagnosticError:
@@ -17,10 +20,10 @@ def bad_target(target: str) -> DiagnosticError:
     return _error("FED0901", f"`{target}` names nothing", hint="write FILE, FILE:NAME or FILE:NAME.METHOD")
 
 
-def no_choice(path: str, kind: str, known: Sequence[str]) -> DiagnosticError:
+def no_choice(path: str, kind: str, known: Sequence[str], hint: str = "") -> DiagnosticError:
     """A file with several things that could be meant, or none."""
     if not known:
-        return _error("FED0902", f"{path} declares no {kind}")
+        return _error("FED0902", f"{path} declares no {kind}", hint=hint)
     note = f"it declares {', '.join(f'`{name}`' for name in known)}"
     return _error("FED0902", f"{path} declares more than one {kind}", note, hint=f"say which: `{path}:{known[0]}`")
 
@@ -73,14 +76,42 @@ def no_page(code: str, known: Sequence[str]) -> DiagnosticError:
     return _error("FED0911", f"there is no page for `{code}`", hint=f"did you mean {near}?" if near else "")
 
 
-def missing_package(what: str, package: str) -> DiagnosticError:
+def missing_package(what: str, package: str, extra: str, labels: tuple[Label, ...] = ()) -> DiagnosticError:
     """Something that an extra of fedlang brings."""
-    return _error("FED0912", f"{what} needs {package}", hint="install `fedlang[viz]`")
+    hint = f"install `fedlang[{extra}]`"
+    return DiagnosticError(Diagnostic("FED0912", f"{what} needs {package}, which is not installed", labels, (), hint))
 
 
 def no_training_data(name: str, known: Sequence[str]) -> DiagnosticError:
     """Training without data."""
     return _error("FED0913", f"`{name}` needs data to train on", hint=f"give `--data {known[0]}`")
+
+
+def cannot_import(path: str, error: BaseException, labels: tuple[Label, ...]) -> DiagnosticError:
+    """A Python file whose own code fails, with what it raises."""
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    first, *more = [line.strip() for line in said.splitlines() if line.strip()] or [""]
+    title = f"{path} cannot be imported: {type(error).__name__}{': ' if first else ''}{first}"
+    return DiagnosticError(Diagnostic("FED0915", title, labels, tuple(more[:SAID])))
+
+
+def ends_itself(path: str, labels: tuple[Label, ...]) -> DiagnosticError:
+    """A Python file that ends the process while it is imported, as a script does."""
+    hint = 'put what only a script does under `if __name__ == "__main__":`'
+    return DiagnosticError(Diagnostic("FED0915", f"{path} exits while it is imported", labels, (), hint))
+
+
+def no_program(name: str, kind: str, hint: str, span: Span | None) -> DiagnosticError:
+    """A name of a Python file that is bound to something else."""
+    labels = () if span is None else (Label(span, f"it is {kind}"),)
+    notes = () if labels else (f"it is {kind}",)
+    return DiagnosticError(Diagnostic("FED0903", f"`{name}` is no computation or process", labels, notes, hint))
+
+
+def not_for_python(command: str, path: str) -> DiagnosticError:
+    """A Python file given to a command that reads programs as text."""
+    hint = "`fed check`, `fed run`, `fed train` and `fed ir` take Python files"
+    return _error("FED0916", f"`fed {command}` reads .fed files, and {path} is Python", hint=hint)
 
 
 def unwritable(path: str, reason: str) -> DiagnosticError:

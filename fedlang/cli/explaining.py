@@ -1,4 +1,4 @@
-"""`--explain` and `-v`: how an executor ran what a command made it run.
+"""`--explain` and `-v`: how an executor ran what a command made it run, and which models that came from.
 
 The explanation is on standard error, beside whatever the command shows; with `--json` it is part of the document. Of
 training one round is watched: the second, in which nothing is compiled any more, or the only one.
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from fedlang.embed.origins import Origin
 from fedlang.run.executor import Executor
 from fedlang.run.explanation import Explanation, OperationCost, Watched, WorkExplanation
 
@@ -24,7 +25,10 @@ SHOWN, LEAST = 12, 5e-6  # operations in the table, and their seconds; the other
 class Watching:
     """Watches an executor where that was asked for, and shows what was seen."""
 
-    def __init__(self, executor: Executor, *, explain: bool, verbose: bool, as_json: bool) -> None:
+    def __init__(
+        self, executor: Executor, origins: tuple[Origin, ...], *, explain: bool, verbose: bool, as_json: bool
+    ) -> None:
+        self._origins = origins
         self._executor, self._explain, self._verbose, self._as_json = executor, explain, verbose, as_json
         self._tell: Callable[[], Explanation] | None = None
 
@@ -54,13 +58,19 @@ class Watching:
     def document(self) -> dict[str, Any]:
         """What a JSON document has of it."""
         found = self._found() if self._explain else None
-        return {} if found is None else {"explanation": asdict(found)}
+        told = models_document(self._origins) if self._explain or self._verbose else {}
+        return told if found is None else {**told, "explanation": asdict(found)}
 
     def show(self) -> None:
         """For people, on standard error."""
         found = self._found()
         if self._explain and not self._as_json:
+            for origin in self._origins:
+                click.echo(str(origin), err=True)
             _show(found, self._executor.name)
+        elif self._verbose:
+            for origin in self._origins:
+                click.echo(f"note: {origin}", err=True)
         if self._verbose and found is not None:
             for number, work in enumerate(found.works, 1):
                 for note in work.notes:
@@ -68,6 +78,11 @@ class Watching:
 
     def _found(self) -> Explanation | None:
         return None if self._tell is None else self._tell()
+
+
+def models_document(origins: tuple[Origin, ...]) -> dict[str, Any]:
+    """What a JSON document has of the models that a program came from; nothing where it came from none."""
+    return {"models": [asdict(origin) for origin in origins]} if origins else {}
 
 
 def _show(found: Explanation | None, name: str) -> None:
@@ -99,10 +114,10 @@ def _lines(work: WorkExplanation) -> Iterator[str]:
         told = ", ".join(f"{name} {_milliseconds(seconds)} ms" for name, seconds in work.strategies.items())
         yield f"estimated for a usual cohort: {told}"
     if work.chunks and work.seconds:
-        blocks = f", in blocks of {_sizes(work.block)}" if work.strategy == "blocks" else ""
-        count = "1 chunk" if len(work.chunks) == 1 else f"{len(work.chunks)} chunks"
-        yield f"{count} of {_sizes(work.chunks)} clients{blocks}; {work.useful:.0%} of steps useful"
-        yield f"{_milliseconds(work.seconds)} ms in chunks, added up over threads"
+        what = "block" if work.strategy == "blocks" else "chunk"
+        count = f"1 {what}" if len(work.chunks) == 1 else f"{len(work.chunks)} {what}s"
+        yield f"{count} of {_sizes(work.chunks)} clients; {work.useful:.0%} of steps useful"
+        yield f"{_milliseconds(work.seconds)} ms in {what}s, added up over threads"
     yield from work.notes
 
 

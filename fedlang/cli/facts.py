@@ -11,6 +11,7 @@ import numpy as np
 from fedlang.check.typed import CheckedTest
 from fedlang.checking import Unit
 from fedlang.cli.opening import open_path
+from fedlang.cli.paths import verify_text
 from fedlang.cli.sinks import Console
 from fedlang.diagnostics import DiagnosticError
 from fedlang.pipeline import compile_test
@@ -44,6 +45,7 @@ class Case:
 
 def cases_of(path: str) -> Iterator[Case]:
     """The tests of a file, in the order of its text. Raises `DiagnosticError` where the file has mistakes."""
+    verify_text(path, "test")
     unit = open_path(path)
     unit.verify()
     found = [Case(path, test.title, unit, test) for test in unit.tests]

@@ -8,7 +8,7 @@ import sys
 import click
 
 from fedlang.cli import report
-from fedlang.cli.paths import STDIN, fed_files, read_path
+from fedlang.cli.paths import STDIN, fed_files, read_path, verify_text
 from fedlang.cli.writing import write_whole
 from fedlang.diagnostics import DiagnosticError
 from fedlang.source import Source
@@ -34,6 +34,7 @@ def command(*, paths: tuple[str, ...], only_check: bool, show_diff: bool) -> int
 def format_file(path: str, *, write: bool, show_diff: bool) -> int:
     """One file; gives its exit code."""
     try:
+        verify_text(path, "fmt")
         source = read_path(path)
         text = formatted(source)
     except DiagnosticError as error:

@@ -30,8 +30,8 @@ def printed(target: str, after: str) -> str:
     from fedlang.ir.text import print_graph, print_program
     from fedlang.pipeline import compile_graph, lower_entry, stages
 
-    opened = Target(target)
-    lowered = lower_entry(opened.package.unit, opened.any_entry())
+    unit, entry = Target(target).any_computation().written
+    lowered = lower_entry(unit, entry)
     if after == PHASES:
-        return print_program(compile_graph(opened.package.unit, lowered).program)
-    return print_graph(next(graph for name, graph in stages(opened.package.unit, lowered.graph) if name == after))
+        return print_program(compile_graph(unit, lowered).program)
+    return print_graph(next(graph for name, graph in stages(unit, lowered.graph) if name == after))

@@ -15,7 +15,7 @@ SKIPPED = frozenset({"node_modules", "__pycache__"})
 
 
 def fed_files(paths: Iterable[str]) -> list[str]:
-    """The `.fed` files that paths name, each once: files as they are, of folders every file below, `-` itself."""
+    """The files that paths name, each once: files as they are, of folders every `.fed` file below, `-` itself."""
     return list(dict.fromkeys(file for path in paths for file in _below(path)))
 
 
@@ -27,6 +27,17 @@ def _below(path: str) -> list[str]:
         folders[:] = sorted(each for each in folders if not each.startswith(".") and each not in SKIPPED)
         found += [os.path.join(folder, file) for file in sorted(files) if file.endswith(".fed")]
     return found
+
+
+def is_python(path: str) -> bool:
+    """Whether a path names a Python file."""
+    return path.endswith(".py")
+
+
+def verify_text(path: str, command: str) -> None:
+    """For a command that reads programs as text. Raises `DiagnosticError` for a Python file."""
+    if is_python(path):
+        raise errors.not_for_python(command, path)
 
 
 def read_path(path: str) -> Source:
@@ -41,12 +52,12 @@ def folder_of(path: str) -> str:
     return "." if path == STDIN else os.path.dirname(path) or "."
 
 
-def split_target(target: str) -> tuple[str, str, str]:
-    """`FILE[:NAME[.METHOD]]` as a path, a name and a method; what is not there is ""."""
+def split_target(target: str) -> tuple[str, tuple[str, ...]]:
+    """`FILE[:NAME[.METHOD]]` as a path and the names after it; what is not there is left out."""
     if os.path.exists(target) or ":" not in target:
-        return target, "", ""
+        return target, ()
     path, _, entry = target.rpartition(":")
-    name, _, method = entry.partition(".")
-    if not name.isidentifier() or (method and not method.isidentifier()):
+    names = tuple(entry.split("."))
+    if not all(name.isidentifier() for name in names):
         raise errors.bad_target(target)
-    return path, name, method
+    return path, names

@@ -6,7 +6,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 
 from fedlang.run.executor import Executor
 from fedlang.run.registry import get_executor
@@ -23,6 +24,12 @@ def load_executor(name: str | None, strategy: str | None = None) -> Executor:
         if strategy is None:
             return get_executor(name)
         return get_executor(name or WITH_STRATEGIES, strategy=strategy)
+
+
+def load_tensorflow() -> None:
+    """TensorFlow, set up as the executors do, which only works before it has run anything. Without it, nothing."""
+    with suppress(ImportError), _quiet():
+        import_module("fedlang.executors.tensorflow.start")
 
 
 @contextmanager

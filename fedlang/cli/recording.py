@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+from collections.abc import Mapping
 from types import TracebackType
 from typing import IO, Any, Self
 
 import click
+import numpy as np
 
 from fedlang.cli import errors
 from fedlang.cli.checkpoints import Checkpoint, program_hash, read_checkpoint, write_checkpoint
+from fedlang.cli.explaining import models_document
 from fedlang.cli.training import Training
 from fedlang.cli.values import json_value
 from fedlang.cli.writing import write_whole
-from fedlang.embed.computations import Process
+from fedlang.embed.computations import Computation, Process, count_leaves
 from fedlang.embed.tables import RoundTable
 from fedlang.embed.values import decode, encode
 
 SCHEMA = "fedlang.training/1"
+MANY = 100  # numbers of a setting that are all written
 
 
 class Recorder:
@@ -39,6 +44,11 @@ class Recorder:
         self._as_json = as_json
         self._process = training.process.name
         self._training, self._options = training, options_of(training, data)
+        self._told = {
+            **self._options,
+            "settings": brief(settings_of(training.process)),
+            **models_document(training.origins),
+        }
         self._ran = ""  # what the rounds before ran on
         self._history: list[dict[str, Any]] = []
         self._state: Any = None
@@ -46,7 +56,7 @@ class Recorder:
         self._lines: IO[str] | None = None
         self._table = RoundTable()
         if plot is not None and importlib.util.find_spec("matplotlib") is None:
-            raise errors.missing_package("`--plot`", "matplotlib")
+            raise errors.missing_package("`--plot`", "matplotlib", "viz")
 
     @property
     def next_round(self) -> int:
@@ -117,7 +127,7 @@ class Recorder:
         if self._plot is not None and self._history:
             self._draw(self._plot)
         if self._as_json:
-            about = {"schema": SCHEMA, "process": self._process, **self._options, "interrupted": interrupted}
+            about = {"schema": SCHEMA, "process": self._process, **self._told, "interrupted": interrupted}
             click.echo(json.dumps({**about, "rounds": self._history, **beside}))
 
     def _draw(self, path: str) -> None:
@@ -134,13 +144,16 @@ class Recorder:
 
 
 def options_of(training: Training, data: str) -> dict[str, Any]:
-    """What decides the course of training, as JSON has it."""
+    """What decides how training goes on, as JSON has it: of the settings, those that `next` reads."""
+    read_by_next = settings_read(training.process.method("next"))
     chosen = {name: getattr(training.plan, name) for name in ("batch", "epochs", "clients", "seed")}
     return {
         "program": program_hash(training.process),
         "data": data,
         **chosen,
-        "settings": json_value(settings_of(training.process)),
+        "settings": brief(
+            {name: value for name, value in settings_of(training.process).items() if name in read_by_next}
+        ),
     }
 
 
@@ -158,6 +171,26 @@ def settings_of(process: Process) -> dict[str, Any]:
     """The settings as the program has them, each rounded to its type. `DiagnosticError` for one that is of another."""
     types = process.method("next").compiled.lowered.settings
     return {name: decode(type, iter(encode(type, process.settings[name], name))) for name, type in types}
+
+
+def settings_read(computation: Computation) -> frozenset[str]:
+    """The settings that a program's graphs read: first weights, which only `initialize` reads, are none of `next`'s."""
+    program, lowered = computation.program, computation.compiled.lowered
+    pieces = [slots for phase in program.phases for slots in (phase.prepare_slots, phase.work_slots)]
+    read = {slot.index for slots in (*pieces, program.finish_slots) for slot in slots if slot.kind == "input"}
+    owners = [name for name, type in lowered.settings for _ in range(count_leaves(type))]
+    return frozenset(owner for place, owner in enumerate(owners) if place in read)
+
+
+def brief(value: Any) -> Any:
+    """As JSON; an array of many numbers as its type and what tells it from others."""
+    if isinstance(value, Mapping):
+        return {name: brief(part) for name, part in value.items()}
+    array = np.asarray(value) if isinstance(value, np.ndarray) else None
+    if array is None or array.size <= MANY:
+        return json_value(value)
+    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:12]
+    return f"{array.dtype}[{', '.join(map(str, array.shape))}] of sha256 {digest}"
 
 
 def _line(row: dict[str, Any]) -> str:

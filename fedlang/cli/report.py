@@ -15,7 +15,7 @@ from fedlang.source import position_of
 FORMATS = ("full", "concise", "json", "github")
 SCHEMA = "fedlang.diagnostics/1"
 
-USAGE, FAILED = 2, 3
+PROGRAM, USAGE, FAILED = 1, 2, 3
 EXIT_CODES = {
     "FED0121": USAGE,
     "FED0605": USAGE,
@@ -26,8 +26,9 @@ EXIT_CODES = {
     "FED07": USAGE,
     "FED08": USAGE,
     "FED09": USAGE,
+    **dict.fromkeys(("FED0809", "FED0810", "FED0811", "FED0812", "FED0813", "FED0814", "FED0915"), PROGRAM),
 }
-"""By the longest beginning of a code that is here; all other mistakes are the program's: 1."""
+"""By the longest beginning of a code that is here; all other mistakes are the program's."""
 
 _STYLES = {"error": "31", "warning": "33", "note": "34"}
 _HEAD = re.compile(r"^(error|warning|note)(\[\w+\])(: .*)$")
@@ -42,7 +43,7 @@ def exit_code(diagnostics: Iterable[Diagnostic]) -> int:
 
 
 def _exit_code(code: str) -> int:
-    return EXIT_CODES.get(code, EXIT_CODES.get(code[:5], 1))
+    return EXIT_CODES.get(code, EXIT_CODES.get(code[:5], PROGRAM))
 
 
 def internal(error: Exception) -> Diagnostic:

@@ -17,6 +17,7 @@ An argument is VALUE or NAME=VALUE. A VALUE is
 What a parameter at the clients takes is a list, one value for each client, or a record by client id."""
 
 SCHEMA = "fedlang.run/1"
+VERBOSE_HELP = "Tell which Keras models are called and why, and what ran client by client, or outside TensorFlow."
 STRATEGY_HELP = "How `batched` runs a chunk of clients: auto, vectorised, blocks or sequential; means `batched`."
 
 
@@ -28,7 +29,7 @@ STRATEGY_HELP = "How `batched` runs a chunk of clients: auto, vectorised, blocks
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; may be repeated.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The key, where one is needed and not given.")
 @click.option("--explain", is_flag=True, help="Tell how `batched` ran the clients, why, and what it took.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell what ran client by client, or outside TensorFlow.")
+@click.option("-v", "--verbose", is_flag=True, help=VERBOSE_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
@@ -44,19 +45,19 @@ def command(
 ) -> int:
     """Run a function, or a method of a process, and print its result.
 
-    Without a NAME: `main`, or the only function of the file.
+    Without a NAME: `main`, or the only function of the file. A FILE that ends with .py is imported; a NAME is one that
+    it binds to a computation or process, or MODEL.FUNCTION for what a Keras model became.
     """
     from fedlang.cli.arguments import Reader
     from fedlang.cli.explaining import Watching
     from fedlang.cli.quiet import load_executor
     from fedlang.cli.targets import Target
 
-    opened = Target(target)
-    computation = opened.computation(settings)
-    places, names = Reader(opened.package.unit).arguments(arguments)
+    computation = Target(target).computation(settings)
+    places, names = Reader(computation.written[0]).arguments(arguments)
     names = with_keys(computation, places, names, seed)
     chosen = load_executor(executor, strategy)
-    watching = Watching(chosen, explain=explain, verbose=verbose, as_json=as_json)
+    watching = Watching(chosen, computation.origins, explain=explain, verbose=verbose, as_json=as_json)
     with watching.running():
         result = computation.run(places, names, executor=chosen, sink=_sink(as_json=as_json))
     _print(result, watching.document(), as_json=as_json)

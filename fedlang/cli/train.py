@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fedlang.cli.run import STRATEGY_HELP
+from fedlang.cli.run import STRATEGY_HELP, VERBOSE_HELP
 from fedlang.diagnostics import DiagnosticError
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from fedlang.embed.computations import Process
 
 INTERRUPTED = 130
-DEFAULT_EVALUATION = "accuracy"
+DEFAULT_EVALUATIONS = ("accuracy", "evaluation")
+EVALUATE_HELP = "The function that evaluates the state; `accuracy` or `evaluation` if there is one."
 AT_LEAST_1 = click.IntRange(min=1)
 
 
@@ -38,12 +39,12 @@ AT_LEAST_1 = click.IntRange(min=1)
 @click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="What all chance depends on."
 )
-@click.option("--evaluate", metavar="NAME", help="The function that evaluates the state; `accuracy` if there is one.")
+@click.option("--evaluate", metavar="NAME", help=EVALUATE_HELP)
 @click.option("--evaluate-every", type=AT_LEAST_1, default=1, show_default=True, help="Rounds between evaluations.")
 @click.option("--plot", metavar="FILE.png", help="Draw the metrics.")
 @click.option("--out", metavar="FILE.jsonl", help="Write the metrics of each round as it ends.")
 @click.option("--explain", is_flag=True, help="Tell how `batched` ran the clients of a round, why, and what it took.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell what ran client by client, or outside TensorFlow.")
+@click.option("-v", "--verbose", is_flag=True, help=VERBOSE_HELP)
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document at the end; the table is on standard error."
 )
@@ -77,7 +78,8 @@ def command(
 
     The process's `next` takes its state and `<T*>@CLIENTS`. Held-out accuracy comes from a function of the file over
     fields of the state and the clients' test examples, such as `fed accuracy(weights: Weights@SERVER, data:
-    <Example[?]*>@CLIENTS)`. Ctrl-C writes what there is.
+    <Example[?]*>@CLIENTS)`. A FILE that ends with .py is imported, and PROCESS is a name that it binds. Ctrl-C writes
+    what there is.
     """
     from fedlang.cli.explaining import Watching
     from fedlang.cli.quiet import load_executor
@@ -95,7 +97,7 @@ def command(
     plan = Plan(batch, epochs, clients or len(found.train), seed, chosen, Console(err=as_json))
     training = make_training(opened, process, data or "", found, evaluate, plan)
     recorder = Recorder(training, data or "", plot, out, checkpoint, checkpoint_every, as_json=as_json)
-    watching = Watching(chosen, explain=explain, verbose=verbose, as_json=as_json)
+    watching = Watching(chosen, training.origins, explain=explain, verbose=verbose, as_json=as_json)
     return train(training, recorder, watching, rounds, evaluate_every, resume=resume)
 
 
@@ -127,12 +129,12 @@ def find_evaluation(opened: Target, process: Process, data: str, name: str | Non
     from fedlang.cli.training import evaluation_of
     from fedlang.embed.computations import Computation
 
-    if name is None and DEFAULT_EVALUATION not in opened.package.names:
+    name = name or next((each for each in DEFAULT_EVALUATIONS if each in opened.programs.names), None)
+    if name is None:
         return None
-    name = name or DEFAULT_EVALUATION
-    found = opened.package.entry(name)
+    found = opened.programs.entry(name)
     if not isinstance(found, Computation):
-        raise errors.bad_evaluation(name, "it is a process")
+        raise errors.bad_evaluation(name, "it is no function")
     return evaluation_of(name, found, process, data)
 
 
@@ -140,7 +142,7 @@ def train(
     training: Training, recorder: Recorder, watching: Watching, rounds: int, evaluate_every: int, *, resume: bool
 ) -> int:
     """All rounds, recorded; gives the exit code."""
-    state = recorder.begin(training.process.initialize(training.plan.seed), rounds, resume=resume)
+    state = recorder.begin(training.first_state(), rounds, resume=resume)
     if recorder.next_round > rounds:
         done = recorder.next_round - 1
         click.echo(f"the checkpoint has {done} rounds already: ask for more with `--rounds`", err=True)

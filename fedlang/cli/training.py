@@ -13,8 +13,9 @@ from typing import Any
 from fedlang.cli import errors
 from fedlang.cli.fitting import Fitting, fitting_of
 from fedlang.cli.sinks import Console
-from fedlang.data import ClientData
+from fedlang.data import ClientData, ClientSequences
 from fedlang.embed.computations import Computation, Process
+from fedlang.embed.origins import Origin
 from fedlang.embed.tables import flat_metrics
 from fedlang.run.executor import Executor
 from fedlang.run.random import key_of_seed, random_at, random_permutation
@@ -67,17 +68,34 @@ class Training:
     evaluation: Evaluation | None
     plan: Plan
 
-    def run_round(self, state: Any, number: int, *, evaluate: bool) -> tuple[Any, dict[str, Any]]:
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """The models that the process and its evaluation were made of."""
+        judged = () if self.evaluation is None else self.evaluation.computation.origins
+        return tuple(dict.fromkeys((*self.process.origins, *judged)))
+
+    def first_state(self) -> Any:
+        """What training starts from. The seed is the key of `initialize`, where it takes one."""
+        takes_key = bool(self.process.method("initialize").type_signature.parameters)
+        return self.process.initialize(self.plan.seed) if takes_key else self.process.initialize()
+
+    def data(self, number: int) -> ClientSequences:
+        """What the clients of a round train on, in the round's own order."""
+        plan, cohort = self.plan, self.train.subset(self.cohort(number))
+        return self.fitting.sequences(cohort, plan.batch, plan.epochs, (plan.seed << 32) % 2**63 + number)
+
+    def run_round(
+        self, state: Any, number: int, data: ClientSequences, *, evaluate: bool
+    ) -> tuple[Any, dict[str, Any]]:
         """Round `number`, counted from 1: the next state and a row of metrics."""
-        started = time.perf_counter()
-        cohort = self.train.subset(self.cohort(number))
-        plan = self.plan
-        data = self.fitting.sequences(cohort, plan.batch, plan.epochs, (plan.seed << 32) % 2**63 + number)
+        started, plan = time.perf_counter(), self.plan
         result = self.process.run_round(state, (data,), executor=plan.executor, sink=plan.sink)
-        row: dict[str, Any] = {"round": number, **flat_metrics(result.get("metrics", {}))}
+        after, metrics = self.process.parts_of(result)
+        metrics = metrics if isinstance(metrics, Mapping) else {"metrics": metrics}
+        row: dict[str, Any] = {"round": number, **flat_metrics(metrics)}
         if evaluate and self.evaluation is not None:
-            row |= self.evaluation.run(result["state"], self.held_out, plan)
-        return result["state"], {**row, "clients": len(cohort), "seconds": time.perf_counter() - started}
+            row |= self.evaluation.run(after, self.held_out, plan)
+        return after, {**row, "clients": len(data), "seconds": time.perf_counter() - started}
 
     def cohort(self, number: int) -> tuple[str, ...]:
         """The clients of a round, in the order of the data."""
@@ -88,10 +106,16 @@ class Training:
         return tuple(ids[place] for place in sorted(random_permutation(key, len(ids))[: self.plan.clients]))
 
     def rounds(self, state: Any, first: int, last: int, evaluate_every: int) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """The state and the metrics of each round. The first and the last are evaluated, and every so many between."""
+        """The state and the metrics of each round. The first and the last are evaluated, and every so many between.
+
+        While a round's clients compute, those of the next are read.
+        """
+        coming = self.data(first) if first <= last else None
         for number in range(first, last + 1):
+            assert coming is not None, "there is data for every round"
+            data, coming = coming, self.data(number + 1).ahead() if number < last else None
             evaluate = number in (1, last) or number % evaluate_every == 0
-            state, row = self.run_round(state, number, evaluate=evaluate)
+            state, row = self.run_round(state, number, data, evaluate=evaluate)
             yield state, row
 
 

@@ -17,13 +17,14 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from fedlang.data.convert import batches_of, examples_of, is_dataset
+from fedlang.data.ahead import ReadAhead
+from fedlang.data.convert import batches_of, examples_of, is_dataset, is_stacked
 from fedlang.data.datasets import ClientDatasets, DatasetClients, dataset_of
 from fedlang.data.errors import no_clients, other_fields, unreadable_clients, wrong_count
 from fedlang.data.readers import Clients
-from fedlang.data.trees import Examples, Sequences, join_trees, map_leaves, named_leaves, structure_of
+from fedlang.data.trees import Examples, Sequences, first_leaf, join_trees, map_leaves, named_leaves, structure_of
 from fedlang.run.random import identity_of, key_of_seed, random_at, random_permutation
-from fedlang.run.sequences import Array, Rows
+from fedlang.run.sequences import Array, Elements, LeafValue, Rows, fix, is_fixed
 
 T = TypeVar("T")
 
@@ -40,6 +41,13 @@ class ClientSequences(Clients[Sequences]):
         """The same: what a run asks for."""
         return self.sequence(client_id)
 
+    def ahead(self) -> ClientSequences:
+        """The same data, which a thread begins to read now: the next round's clients, while this round's compute.
+
+        What it has read and nobody has asked for yet waits in memory, up to 256 MB.
+        """
+        return ClientSequences(self.client_ids, ReadAhead(self.reader, self.client_ids))
+
 
 @dataclass(frozen=True)
 class ClientData(DatasetClients[Examples]):
@@ -47,8 +55,11 @@ class ClientData(DatasetClients[Examples]):
 
     @classmethod
     def from_dict(cls, clients: Mapping[str, object]) -> Self:
-        """What `convert.examples_of` reads, by client id: datasets are read at each use, the rest at once."""
-        readers = {client: _reader(client, value, examples_of) for client, value in clients.items()}
+        """What `convert.examples_of` reads, by client id: datasets are read at each use, the rest at once.
+
+        Arrays are copied, unless nobody can change them (`array.flags.writeable` is false).
+        """
+        readers = {client: _reader(client, value, _own_examples) for client, value in clients.items()}
         return cls(tuple(readers), lambda client: readers[client]())
 
     @classmethod
@@ -117,7 +128,7 @@ class _Cut:
 
     Whoever packs batches for an executor can then tell that it has them already. Examples that are read or made
     anew are not kept, nor anything of them: an array seen before is known to stay only when it is still there at the
-    next reading.
+    next reading. Nor are arrays that can be changed.
     """
 
     def __init__(self, reader: Callable[[str], Examples], cut: Callable[[str, Examples], Sequences]) -> None:
@@ -128,14 +139,15 @@ class _Cut:
 
     def __call__(self, client: str) -> Sequences:
         examples = self._reader(client)
-        first: Array = next(leaf for _, leaf in named_leaves(examples))
+        first = first_leaf(examples)
         kept = self._kept.get(client)
         if kept is not None and kept[0] is first:
             return kept[1]
         made = self._cut(client, examples)
-        if self._seen.get(client) is first:
-            self._kept[client] = (first, made)
-        self._seen[client] = first
+        if all(is_fixed(leaf) for _, leaf in named_leaves(examples)):
+            if self._seen.get(client) is first:
+                self._kept[client] = (first, made)
+            self._seen[client] = first
         return made
 
 
@@ -155,7 +167,7 @@ def client_sequences(clients: object, *, batched: bool = False) -> ClientSequenc
     named = _named(clients)
     if not batched:
         return client_sequences(ClientData.from_dict(named))
-    readers = {client: _reader(client, value, batches_of) for client, value in named.items()}
+    readers = {client: _reader(client, value, _own_batches) for client, value in named.items()}
     return ClientSequences(tuple(readers), lambda client: readers[client]())
 
 
@@ -170,7 +182,7 @@ def _named(clients: object) -> dict[str, object]:
 
 def count_examples(examples: Examples) -> int:
     """How many examples there are: the first axis of any leaf."""
-    return len(next(leaf for _, leaf in named_leaves(examples)))
+    return len(first_leaf(examples))
 
 
 def _reader(client: str, value: object, read: Callable[[str, object], T]) -> Callable[[], T]:
@@ -181,16 +193,38 @@ def _reader(client: str, value: object, read: Callable[[str, object], T]) -> Cal
     return lambda: made
 
 
+def _own_examples(client: str, value: object) -> Examples:
+    """Examples that nobody can change afterwards: stacked here, or copies where they are the user's arrays."""
+    given = is_stacked(value)
+    return map_leaves(
+        lambda leaf: fix(leaf.copy() if given and not is_fixed(leaf) else leaf), examples_of(client, value)
+    )
+
+
+def _own_batches(client: str, value: object) -> Sequences:
+    """Batches that nobody can change afterwards."""
+    batches: Sequences = batches_of(client, value)
+    fixed: Sequences = map_leaves(_fixed_sequence, batches)  # type: ignore[arg-type] # a tree's leaf is no type to mypy
+    return fixed
+
+
+def _fixed_sequence(leaf: LeafValue) -> LeafValue:
+    if isinstance(leaf, Elements):
+        return Elements(tuple(fix(item.copy()) for item in leaf.items))
+    assert isinstance(leaf, Rows), "batches are sequences"
+    return Rows(fix(leaf.rows), None if leaf.splits is None else fix(leaf.splits))
+
+
 def _batch(
     client: str, examples: Examples, *, size: int, epochs: int, shuffle_seed: int | None, drop_last: bool
 ) -> Sequences:
     count = count_examples(examples)
     kept = count - count % size if drop_last else count
-    splits = _splits(kept, size, epochs)
+    splits = fix(_splits(kept, size, epochs))
     if shuffle_seed is None and epochs == 1:
         return map_leaves(lambda leaf: Rows(leaf[:kept], splits), examples)
     order = np.concatenate([_order(client, count, epoch, shuffle_seed)[:kept] for epoch in range(epochs)])
-    return map_leaves(lambda leaf: Rows(leaf[order], splits), examples)
+    return map_leaves(lambda leaf: Rows(fix(leaf[order]), splits), examples)
 
 
 def _splits(count: int, size: int, epochs: int) -> NDArray[np.int64]:

@@ -35,6 +35,11 @@ def is_dataset(value: object) -> bool:
     return tensorflow is not None and isinstance(value, tensorflow.data.Dataset)
 
 
+def is_stacked(value: object) -> bool:
+    """Whether the value's own arrays are the examples, as they are."""
+    return not _is_many(value)
+
+
 def examples_of(client: str, value: object) -> Examples:
     """The examples, stacked. `DiagnosticError` FED0702 to FED0708 names the client and the leaf that is wrong."""
     examples = _joined(client, _elements(client, value), _stack) if _is_many(value) else _tree(client, value)

@@ -41,6 +41,13 @@ def named_leaves(tree: Tree[T], path: str = "") -> Iterator[tuple[str, T]]:
         yield from named_leaves(part, f"{path}.{name}")
 
 
+def first_leaf(tree: Tree[T]) -> T:
+    """Any leaf: the first."""
+    while isinstance(tree, (dict, tuple)):
+        tree = next(iter(tree.values())) if isinstance(tree, dict) else tree[0]
+    return tree
+
+
 def join_trees(function: Callable[[list[T]], U], trees: list[Tree[T]]) -> Tree[U]:
     """One tree from several of equal structure: the function gets the leaves that share a path."""
     first = trees[0]

@@ -8,29 +8,42 @@ Per-client state is kept by client id in `ClientState`, a part of the state like
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 from fedlang.embed import errors
 from fedlang.embed.notebook import signatures_html
+from fedlang.embed.origins import Origin
 from fedlang.embed.records import Record, is_equal
-from fedlang.embed.values import decode, encode
+from fedlang.embed.values import decode, encode, packer_of
 from fedlang.ir.program import Program
 from fedlang.lower.entry import Lowered
 from fedlang.names.nearest import nearest
-from fedlang.pipeline import Compiled
+from fedlang.pipeline import Compiled, Entry, Unit, compile_entry
 from fedlang.run.clients import ClientData, ReadClients, clients_of
+from fedlang.run.errors import unknown_client
 from fedlang.run.executor import Executor, Sink
 from fedlang.run.registry import get_executor
 from fedlang.run.rounds import ClientValues, CompiledProgram, Inputs, Policy
 from fedlang.run.sequences import LeafValue
-from fedlang.types.types import FunctionType, ParameterType, PlacedType, RecordType, TupleType, Type, print_type
+from fedlang.types.types import (
+    FunctionType,
+    ParameterType,
+    PlacedType,
+    RecordType,
+    SequenceType,
+    TupleType,
+    Type,
+    print_type,
+)
 
 
 class ClientState:
     """What the clients keep of one field: each client's leaves, and what a client has the first time it takes part.
 
-    A client's value is found by its id or its number; iteration gives the values.
+    A client's value is found by its id or its number; iteration gives the values. `DiagnosticError` FED0618 for the id
+    of a client that has none.
     """
 
     __slots__ = ("first", "known", "type")
@@ -55,6 +68,8 @@ class ClientState:
         return decode(self.type, iter(self.first))
 
     def __getitem__(self, client: str | int) -> Any:
+        if isinstance(client, str) and client not in self.known and len(self.first) < count_leaves(self.type):
+            raise unknown_client(client, tuple(self.known))
         leaves = self.of(client) if isinstance(client, str) else list(self.known.values())[client]
         return decode(self.type, iter(leaves))
 
@@ -78,15 +93,30 @@ class ClientState:
 
 
 class Computation:
-    """Something that can be called. `type_signature` is its type; `name` what it is called in messages."""
+    """Something that can be called. `type_signature` is its type; `name` what it is called in messages.
+
+    `written` gives the module that declares it and its name there; `origins` are the models it was made of.
+    """
 
     def __init__(
-        self, name: str, compile: Callable[[], Compiled], *, settings: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        written: Callable[[], tuple[Unit, Entry]],
+        *,
+        settings: Mapping[str, Any] | None = None,
+        origins: tuple[Origin, ...] = (),
     ) -> None:
         self.name = name
-        self._compile = cache(compile)
+        self.origins = origins
+        self._written = cache(written)
+        self._compile = cache(lambda: compile_entry(*self.written))
         self._ready: dict[int, tuple[Executor, CompiledProgram]] = {}
         self._settings = dict(settings or {})
+
+    @property
+    def written(self) -> tuple[Unit, Entry]:
+        """The module that declares it, checked, and its name there."""
+        return self._written()
 
     @property
     def compiled(self) -> Compiled:
@@ -112,7 +142,14 @@ class Computation:
 
     def with_settings(self, settings: Mapping[str, Any]) -> Computation:
         """The same program with other settings."""
-        other = Computation(self.name, self._compile, settings={**self._settings, **settings})
+        return self._again(self.name, {**self._settings, **settings})
+
+    def named(self, name: str) -> Computation:
+        """The same program under another name, with the language's own values: text is text."""
+        return self._again(name, self._settings)
+
+    def _again(self, name: str, settings: Mapping[str, Any]) -> Computation:
+        other = Computation(name, self._written, settings=settings, origins=self.origins)
         other._compile, other._ready = self._compile, self._ready
         return other
 
@@ -196,7 +233,7 @@ def _add_argument(
     """One argument: leaves for the server, a reader for the clients. A bundle is taken field by field."""
     match type:
         case PlacedType("CLIENTS", True, inner):
-            leaves += [None] * _count(inner)
+            leaves += [None] * count_leaves(inner)
             if isinstance(value, ClientState):
                 readers.append((name, None, value.of))
             else:
@@ -221,21 +258,27 @@ def _client_reader(name: str, type: Type, value: Any) -> tuple[str, tuple[str, .
             name, f"{value.__class__.__name__} {value!r:.60}", f"<{print_type(type)}>@CLIENTS", hint
         )
     data = clients_of(value)
-    return name, tuple(data.client_ids), lambda client: encode(type, data.client(client), f"{name} of client {client}")
+    pack = packer_of(type.element) if isinstance(type, SequenceType) else None
+
+    def read(client: str) -> list[LeafValue]:
+        given = data.client(client)
+        packed = None if pack is None else pack(given)
+        return encode(type, given, f"{name} of client {client}") if packed is None else packed
+
+    return name, tuple(data.client_ids), read
 
 
-def _count(type: Type) -> int:
+def count_leaves(type: Type) -> int:
+    """How many leaves a value of the type has."""
     match type:
         case PlacedType(_, _, inner):
-            return _count(inner)
+            return count_leaves(inner)
         case RecordType(fields):
-            return sum(_count(item) for _, item in fields)
+            return sum(count_leaves(item) for _, item in fields)
         case TupleType(items):
-            return sum(_count(item) for item in items)
+            return sum(count_leaves(item) for item in items)
         case _:
-            from fedlang.types.types import SequenceType
-
-            return _count(type.element) if isinstance(type, SequenceType) else 1
+            return count_leaves(type.element) if isinstance(type, SequenceType) else 1
 
 
 # ---- results ----
@@ -244,7 +287,7 @@ def _count(type: Type) -> int:
 def _decode_result(type: Type, leaves: Any, values: list[Any]) -> Any:
     match type:
         case PlacedType("CLIENTS", _, inner):
-            return _client_result(inner, [next(leaves) for _ in range(_count(inner))])
+            return _client_result(inner, [next(leaves) for _ in range(count_leaves(inner))])
         case RecordType(fields):
             found = {name: _decode_result(kind, leaves, values) for name, kind in sorted(fields, key=lambda f: f[0])}
             return Record({name: found[name] for name, _ in fields})
@@ -310,15 +353,29 @@ class Process:
         self._methods = dict(methods)
         self.settings = Record(settings)
 
-    def with_settings(self, **changes: Any) -> Process:
+    def with_settings(self, **changes: Any) -> Self:
         """The same process with other settings. Nothing is compiled again."""
         for word in changes:
             if word not in self._declared:
                 near = nearest(word, list(self._declared))
                 hint = f"; did you mean `{near}`?" if near else f"; it has: {', '.join(self._declared) or 'none'}"
                 raise errors.wrong_call(self.name, f"it has no setting `{word}`{hint}")
-        methods = {name: method.with_settings(changes) for name, method in self._methods.items()}
-        return Process(self.name, methods, {**self.settings, **changes}, self._declared)
+        other = copy(self)
+        other._methods = {name: method.with_settings(changes) for name, method in self._methods.items()}
+        other.settings = Record({**self.settings, **changes})
+        return other
+
+    def named(self, name: str) -> Self:
+        """The same process under another name."""
+        other = copy(self)
+        other.name = name
+        other._methods = {word: method.named(f"{name}.{word}") for word, method in self._methods.items()}
+        return other
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """The models it was made of."""
+        return tuple(dict.fromkeys(origin for method in self._methods.values() for origin in method.origins))
 
     def method(self, name: str) -> Computation:
         """One method as a computation."""
@@ -361,6 +418,10 @@ class Process:
         """As `next`, with an executor, a policy for clients that fail, and a sink for what is printed."""
         found = self._methods["next"].run((state, *args), kwargs, executor=executor, policy=policy, sink=sink)
         return Record({**found, "state": merge_client_state(state, found["state"])})
+
+    def parts_of(self, found: Any) -> tuple[Any, Any]:
+        """The next state, and the metrics, of what a round gives; without metrics, an empty mapping."""
+        return found["state"], found.get("metrics", {})
 
     def __getattr__(self, name: str) -> Any:
         methods = self.__dict__.get("_methods", {})

@@ -20,7 +20,7 @@ from fedlang.embed.traces import Declared, active_trace, current_trace
 from fedlang.embed.tracing import Traced, call
 from fedlang.embed.values import with_bytes
 from fedlang.modules import Modules
-from fedlang.pipeline import Compiled, Entry, compile_entry, open_module
+from fedlang.pipeline import Entry, Unit, open_module
 from fedlang.source import Source, Span
 from fedlang.syntax.tree import Allow, Module, Name
 from fedlang.types.types import Printed, RecordType, TupleType, Type, print_type, unplaced
@@ -36,7 +36,7 @@ class PythonComputation(Declared, Computation):
         self, declared: Declared, name: str, kind: str, function: Callable[..., Any], allow: tuple[str, ...] = ()
     ) -> None:
         Declared.__init__(self, declared.declaration, declared.uses, declared.declared_name)
-        Computation.__init__(self, name, self._compile_declared)
+        Computation.__init__(self, name, self._module)
         self.kind = kind
         self.function = function
         self.allow = allow
@@ -44,13 +44,14 @@ class PythonComputation(Declared, Computation):
         self.__doc__ = inspect.getdoc(function)
         self.__signature__ = inspect.signature(function)
 
-    def _compile_declared(self) -> Compiled:
+    def _module(self) -> tuple[Unit, Entry]:
+        """A module with the declaration and all that it needs."""
         span = self.declaration.span
         allowed = tuple(Allow(Name(word, span), span) for word in self.allow)
         module = Module(Source(self.name, ""), (*allowed, *self.all().values()), "")
         unit = open_module(module, Modules())
         unit.verify()
-        return compile_entry(unit, Entry(self.declared_name))
+        return unit, Entry(self.declared_name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         trace = current_trace()

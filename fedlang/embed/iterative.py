@@ -4,7 +4,7 @@
     state = process.initialize()
     state, metrics = process.next(state, data)
 
-A `Process` of a `.fed` file is one already; wrapped, its rounds unpack.
+Any other `Process`, such as one of a `.fed` file, has these already; wrapped, its rounds unpack.
 """
 
 from __future__ import annotations
@@ -33,15 +33,21 @@ from fedlang.types.types import (
 STATE = "state"
 
 
-class IterativeProcess:
+class IterativeProcess(Process):
     """`initialize: ( -> S)` and `next: (S, …) -> S`, or `-> (S, …)`, or `-> {state: S, …}`.
 
     Takes two computations, or one `Process`. Raises `DiagnosticError` where the states do not fit each other.
     """
 
     def __init__(self, initialize_fn: Computation | Process, next_fn: Computation | None = None) -> None:
-        first, following = _computations(initialize_fn, next_fn)
-        self._first, self._following = first, following
+        if isinstance(initialize_fn, Process) and next_fn is None:
+            super().__init__(
+                initialize_fn.name, initialize_fn._methods, initialize_fn.settings, initialize_fn._declared
+            )
+        else:
+            first, following = _computations(initialize_fn, next_fn)
+            super().__init__("process", {"initialize": first, "next": following}, {})
+        first, following = self.method("initialize"), self.method("next")
         self.state_type: Type = _state_type(following)
         _verify_fits(f"what `{first.name}` gives", first.type_signature.result, self.state_type)
         self._parts = _parts(following, self.state_type)
@@ -49,25 +55,23 @@ class IterativeProcess:
     @property
     def initialize(self) -> Step:
         """`initialize()` gives the first state. A computation that takes a key gets the seed, 0 when left out."""
-        signature = self._first.type_signature
+        signature = self.method("initialize").type_signature
         taken = () if _takes_only_a_key(signature) else signature.parameters
         return Step("initialize", self._initialize, lambda: FunctionType(taken, signature.result))
 
     @property
     def next(self) -> Step:
         """`next(state, …)` gives the next state and what else there is, as a tuple with names."""
-        signature = self._following.type_signature
+        signature = self.method("next").type_signature
         types = tuple(type for _, type in self._parts or ())
         result = TupleType(types) if types else signature.result
         return Step("next", self._next, lambda: FunctionType(signature.parameters, result))
 
     def _initialize(self, *args: Any, **kwargs: Any) -> Any:
-        if not args and not kwargs and _takes_only_a_key(self._first.type_signature):
+        first = self.method("initialize")
+        if not args and not kwargs and _takes_only_a_key(first.type_signature):
             args = (0,)
-        return self._first(*args, **kwargs)
-
-    def _next(self, state: Any, *args: Any, **kwargs: Any) -> Any:
-        return self.run_round(state, args, kwargs)
+        return first(*args, **kwargs)
 
     def run_round(
         self,
@@ -80,13 +84,17 @@ class IterativeProcess:
         sink: Sink | None = None,
     ) -> Any:
         """As `next`, with an executor, a policy for clients that fail, and a sink for what is printed."""
-        found = self._following.run((state, *args), kwargs, executor=executor, policy=policy, sink=sink)
+        found = self.method("next").run((state, *args), kwargs, executor=executor, policy=policy, sink=sink)
         if self._parts is None:
             return merge_client_state(state, found)
         names = [name for name, _ in self._parts]
         values = found if isinstance(found, tuple) else [found[name] for name in names]
         parts = dict(zip(names, values, strict=True))
         return Round({**parts, STATE: merge_client_state(state, parts[STATE])})
+
+    def parts_of(self, found: Any) -> tuple[Any, Any]:
+        """The next state, and the metrics, of what a round gives; without metrics, an empty mapping."""
+        return (found, {}) if self._parts is None else (found.state, found._asdict().get("metrics", {}))
 
     def __repr__(self) -> str:
         return f"iterative process\n  initialize: {self.initialize.type_signature}\n  next: {self.next.type_signature}"
@@ -97,12 +105,10 @@ class IterativeProcess:
 
 
 def _computations(first: Computation | Process, following: Computation | None) -> tuple[Computation, Computation]:
-    if isinstance(first, Process) and following is None:
-        return first.method("initialize"), first.method("next")
     for given in (first, following):
         if not isinstance(given, Computation):
             raise errors.wrong_call("IterativeProcess", f"it takes computations, not {type(given).__name__}")
-    assert isinstance(first, Computation) and following is not None
+    assert isinstance(first, Computation) and isinstance(following, Computation)
     return first, following
 
 

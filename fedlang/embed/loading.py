@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from fedlang.check.typed import Checked
 from fedlang.embed import errors
 from fedlang.embed.computations import Computation, Process
 from fedlang.embed.notebook import signatures_html
+from fedlang.embed.origins import Origin
 from fedlang.embed.values import decode
 from fedlang.lower.entry import lower_default, method_names
 from fedlang.modules import Modules
 from fedlang.names.nearest import nearest
 from fedlang.names.world import Symbol
-from fedlang.pipeline import Entry, Unit, compile_entry, open_source, optimize
+from fedlang.pipeline import Entry, Unit, open_source, optimize
 from fedlang.run.registry import get_executor
 from fedlang.source import Source
 from fedlang.syntax.read import read_source
@@ -26,9 +28,10 @@ from fedlang.types.types import has_function
 class Package:
     """What a file declares. Attributes are its functions (`Computation`) and processes (`Process`)."""
 
-    def __init__(self, unit: Unit, path: str) -> None:
+    def __init__(self, unit: Unit, path: str, origins: tuple[Origin, ...] = ()) -> None:
         self.unit = unit
         self.path = path
+        self.origins = origins
         self._made: dict[str, Computation | Process] = {}
 
     @property
@@ -58,15 +61,19 @@ class Package:
 
     def _make(self, name: str, *, is_process: bool) -> Computation | Process:
         if not is_process:
-            return Computation(name, lambda: compile_entry(self.unit, Entry(name)))
+            return self._computation(Entry(name))
         checked = self.unit.checker.checked(Symbol("", name))
         assert checked is not None
         settings = self._settings(checked)
         methods = {
-            method: Computation(f"{name}.{method}", _compiler(self.unit, Entry(name, method)), settings=settings)
+            method: self._computation(Entry(name, method), settings)
             for method in method_names(self.unit.checker, Symbol("", name))
         }
         return Process(name, methods, settings, tuple(parameter.name for parameter in checked.parameters))
+
+    def _computation(self, entry: Entry, settings: Mapping[str, Any] | None = None) -> Computation:
+        name = f"{entry.name}.{entry.method}" if entry.method else entry.name
+        return Computation(name, lambda: (self.unit, entry), settings=settings, origins=self.origins)
 
     def _settings(self, checked: Checked) -> dict[str, Any]:
         """The settings' defaults; one without a default must be given by `with_settings`."""
@@ -108,10 +115,6 @@ class _Silent:
         """Nothing."""
 
 
-def _compiler(unit: Unit, entry: Entry):  # type: ignore[no-untyped-def]
-    return lambda: compile_entry(unit, entry)
-
-
 def load(path: str | os.PathLike[str]) -> Package:
     """Reads, checks and gives the declarations of a `.fed` file.
 
@@ -125,8 +128,8 @@ def loads(text: str, name: str = "<text>") -> Package:
     return package_of(Source(name, text), None)
 
 
-def package_of(source: Source, folder: Path | None) -> Package:
-    """The declarations of a source whose own modules lie in `folder`."""
+def package_of(source: Source, folder: Path | None, origins: tuple[Origin, ...] = ()) -> Package:
+    """The declarations of a source whose own modules lie in `folder`. `origins` are the models it was made of."""
     unit = open_source(source, Modules(folder))
     unit.verify()
-    return Package(unit, source.path)
+    return Package(unit, source.path, origins)

@@ -11,6 +11,7 @@ import linecache
 import sys
 from collections.abc import Callable
 from itertools import islice
+from types import CodeType
 from typing import Any
 
 from fedlang.source import Source, Span
@@ -25,14 +26,18 @@ def caller_span() -> Span:
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("fedlang."):
         frame = frame.f_back
-    code = frame.f_code
-    place = next(islice(code.co_positions(), frame.f_lasti // 2, None), (None, None, None, None))
+    return frame_span(frame.f_code, frame.f_lasti, frame.f_lineno)
+
+
+def frame_span(code: CodeType, instruction: int, row: int) -> Span:
+    """The expression that an instruction of a frame belongs to; its line, `row`, where Python does not know."""
+    place = next(islice(code.co_positions(), instruction // 2, None), (None, None, None, None))
     line, end_line, column, end_column = place
     if line is None or end_line is None or column is None or end_column is None:
-        return line_span(code.co_filename, frame.f_lineno)
+        return line_span(code.co_filename, row)
     source = _source_of(code.co_filename, end_line)
     start, end = _offset(source.text, line, column), _offset(source.text, end_line, end_column)
-    return Span(source, start, end) if start < end else line_span(code.co_filename, frame.f_lineno)
+    return Span(source, start, end) if start < end else line_span(code.co_filename, row)
 
 
 def operand_spans(span: Span) -> tuple[Span, Span]:

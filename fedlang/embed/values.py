@@ -7,9 +7,9 @@ Coming out, scalars are NumPy scalars, records `Record`s, tuples tuples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Items
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from fedlang.run.values import numpy_dtype
 from fedlang.types.dims import fresh_unknown
 from fedlang.types.dtypes import FLOATS
 from fedlang.types.types import PlacedType, RecordType, SequenceType, TensorType, TupleType, Type, prefix, print_type
+
+Packer: TypeAlias = Callable[[Any], "list[LeafValue] | None"]
 
 
 def encode(type: Type, value: Any, path: str) -> list[LeafValue]:
@@ -149,7 +151,7 @@ def _strings(array: Array, type: TensorType, path: str) -> Array:
 
 def encode_sequence(element: Type, value: Any, path: str) -> list[LeafValue]:
     """A sequence: packed leaves, a mapping of stacked arrays, a `tf.data.Dataset`, or elements one by one."""
-    packed = _packed(element, value)
+    packed = packer_of(element)(value)
     if packed is not None:
         return packed
     if isinstance(value, Mapping) and isinstance(element, RecordType) and not _has_unknown_first(element):
@@ -186,17 +188,43 @@ def _leaf_paths(type: Type, path: str) -> Iterator[str]:
             yield path
 
 
-def _packed(element: Type, value: Any) -> list[LeafValue] | None:
-    """A structure like the element's whose leaves are packed already."""
-    if isinstance(value, Rows | Elements):
-        return [value] if isinstance(element, TensorType) else None
-    if isinstance(element, RecordType) and isinstance(value, Mapping) and set(value) == {n for n, _ in element.fields}:
-        parts = [_packed(kind, value[name]) for name, kind in sorted(element.fields, key=lambda f: f[0])]
+def packer_of(element: Type) -> Packer:
+    """For sequences of the type: what gives a value's leaves, where it has the element's structure and its leaves are
+    packed already. It is made once and asked for every client."""
+    match element:
+        case RecordType(fields):
+            return _record_packer([(name, packer_of(kind)) for name, kind in sorted(fields, key=lambda f: f[0])])
+        case TupleType(items):
+            return _tuple_packer([packer_of(item) for item in items])
+        case TensorType():
+            return lambda value: [value] if isinstance(value, (Rows, Elements)) else None
+        case _:
+            return lambda value: None
+
+
+def _record_packer(fields: list[tuple[str, Packer]]) -> Packer:
+    def pack(value: Any) -> list[LeafValue] | None:
+        if not isinstance(value, Mapping) or len(value) != len(fields):
+            return None
+        leaves: list[LeafValue] = []
+        for name, inner in fields:
+            packed = inner(value[name]) if name in value else None
+            if packed is None:
+                return None
+            leaves += packed
+        return leaves
+
+    return pack
+
+
+def _tuple_packer(items: list[Packer]) -> Packer:
+    def pack(value: Any) -> list[LeafValue] | None:
+        if not isinstance(value, tuple) or len(value) != len(items):
+            return None
+        parts = [inner(item) for inner, item in zip(items, value, strict=True)]
         return None if None in parts else [leaf for part in parts if part for leaf in part]
-    if isinstance(element, TupleType) and isinstance(value, tuple) and len(value) == len(element.items):
-        parts = [_packed(kind, item) for kind, item in zip(element.items, value, strict=True)]
-        return None if None in parts else [leaf for part in parts if part for leaf in part]
-    return None
+
+    return pack
 
 
 def _leaf_types(type: Type) -> Iterator[TensorType]:

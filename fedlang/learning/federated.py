@@ -17,7 +17,7 @@ import numpy as np
 
 from fedlang.embed.computations import Computation, Process
 from fedlang.embed.iterative import IterativeProcess
-from fedlang.embed.loading import loads
+from fedlang.embed.loading import Package, package_of
 from fedlang.embed.records import Record
 from fedlang.embed.tensorflow import TensorFlowExtern
 from fedlang.learning import errors
@@ -29,6 +29,7 @@ from fedlang.learning.spelling import Spelled
 from fedlang.learning.subjects import Subject, subject_of
 from fedlang.learning.translation import print_function
 from fedlang.run.externs import register_extern
+from fedlang.source import Source
 
 _numbers = count(1)
 SERVER_RATE, SGD_RATE = 1.0, 0.1
@@ -98,7 +99,7 @@ def build_federated_sgd_process(
 def build_evaluation(model_fn: Callable[[], Any]) -> Any:
     """`(state.model, data)` to metrics over all clients' batches; a computation."""
     subject = subject_of(model_fn)
-    found = loads(subject.module.text, f"<evaluation of {subject.name}>").entry("evaluation")
+    found = _package(subject.module.text, "evaluation", subject).entry("evaluation")
     assert isinstance(found, Computation)
     return Spelled(found, {**subject.titles, **UNNAMED}, zipped=False)
 
@@ -133,9 +134,13 @@ def _process(
     )
     allows = ("collect",) if "aggregators.median" in imports else ()
     module = subject.module.with_more({k: v for k, v in imports.items() if v}, [*weighs, process], allows)
-    found = loads(module.text, f"<federated averaging of {subject.name}>").entry("trained")
+    found = _package(module.text, "federated averaging", subject).entry("trained")
     assert isinstance(found, Process)
     return LearningProcess(found.with_settings(seed=seed, **subject.settings), subject)
+
+
+def _package(text: str, what: str, subject: Subject) -> Package:
+    return package_of(Source(f"<{what} of {subject.name}>", text), None, (subject.origin,))
 
 
 def _weigher(function: Callable[[Any], Any], subject: Subject) -> list[str]:

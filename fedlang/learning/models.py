@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedlang.diagnostics import DiagnosticError
-from fedlang.embed.loading import Package, loads
+from fedlang.embed.loading import Package, package_of
+from fedlang.embed.origins import Origin
 from fedlang.embed.records import Record
 from fedlang.learning import errors
 from fedlang.learning.called import call_model
@@ -22,6 +23,7 @@ from fedlang.learning.signature import signature_of
 from fedlang.learning.specs import Part, dtype_of, example_shape, parts_of
 from fedlang.learning.translation import FieldPath, Module, Translation, first_dtype, translate
 from fedlang.learning.weights import assign, by_keras_path, read
+from fedlang.source import Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,11 @@ class KerasModel:
     translation: Translation = field(repr=False)
     reason: str = ""
     calls: bool = False
+
+    @property
+    def origin(self) -> Origin:
+        """The model as programs that are made of it tell of it."""
+        return Origin(self.keras_model.name, self.calls, self.reason)
 
     @property
     def module(self) -> Module:
@@ -59,7 +66,7 @@ class KerasModel:
     @cached_property
     def package(self) -> Package:
         """The module, checked: `model.package.predict(weights, x)`."""
-        return loads(self.source, f"<keras {self.keras_model.name}>")
+        return package_of(Source(f"<keras {self.keras_model.name}>", self.source), None, (self.origin,))
 
     @property
     def weights(self) -> Record:

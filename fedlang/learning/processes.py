@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fedlang.embed.computations import Computation, Process
-from fedlang.embed.loading import loads
+from fedlang.embed.loading import package_of
 from fedlang.learning import errors
 from fedlang.learning.models import KerasModel
+from fedlang.source import Source
 
 Algorithm = Literal["fedavg", "fedprox", "scaffold"]
 Statistics = Literal["averaged", "kept"]
@@ -85,7 +86,8 @@ def build_federated_averaging(
     imports = _imports(recipe, aggregator)
     allows = ("collect",) if "aggregators.median" in imports else ()
     source = model.module.with_more(imports, [_process(recipe, settings, aggregator, settles)], allows).text
-    package = loads(source, f"<{algorithm} of keras {model.keras_model.name}>")
+    title = f"<{algorithm} of keras {model.keras_model.name}>"
+    package = package_of(Source(title, source), None, (model.origin,))
     process = package.entry("trained")
     assert isinstance(process, Process)
     return process.with_settings(initial=model.weights, **{name: numbers[name] for name in settings})

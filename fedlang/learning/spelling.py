@@ -15,6 +15,11 @@ class Spelled:
         self._zipped = zipped
 
     @property
+    def inner(self) -> Any:
+        """The computation itself."""
+        return self._inner
+
+    @property
     def type_signature(self) -> SpelledType:
         """The type: `str` in the language's notation, `to_tff()` in that of TensorFlow Federated."""
         return SpelledType(self._inner.type_signature, self._names, self._zipped)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedlang.embed.decorators import PolymorphicComputation, PythonComputation
+from fedlang.embed.origins import Origin
 from fedlang.embed.records import Record
 from fedlang.embed.tensorflow import TensorFlowExtern
 from fedlang.learning import errors
@@ -31,6 +32,7 @@ from fedlang.syntax.printer import print_module
 from fedlang.types.types import PlacedType, RecordType, Type
 
 MODEL = "{trainable: Trainable, non_trainable: NonTrainable}"
+BY_CLASS = "it is a class of Python with variables of its own"
 LEFT_OUT = "clients_left_out"
 TAKEN = "t: Trainable, n: NonTrainable"
 _numbers = count(1)
@@ -45,13 +47,18 @@ class Subject:
     TensorFlow, `report` the fields of `Report` and their types; `trains` says whether there is a `step`.
     """
 
-    name: str
+    origin: Origin
     module: Module
     trainable: Mapping[str, NDArray[Any]] = field(repr=False)
     non_trainable: Mapping[str, NDArray[Any]] = field(repr=False)
     titles: Mapping[str, str] = field(repr=False)
     report: Mapping[str, Any] = field(repr=False)
     trains: bool = True
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return self.origin.model
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -125,7 +132,7 @@ def _of_keras(model: KerasModel) -> Subject:
     kept = [text for text in model.module.declarations if not text.startswith("fed evaluation")]
     module = Module(model.module.title, model.module.imports, tuple(kept), model.module.allows)
     return Subject(
-        model.keras_model.name,
+        model.origin,
         module.with_more(more, declarations),
         {flat[path]: weights[path] for path in trained},
         {flat[path]: weights[path] for path in fixed},
@@ -205,7 +212,7 @@ def _of_class(model: VariableModel) -> Subject:
     )
     imports = {"learning.model": frozenset({"count"})}
     return Subject(
-        model.name,
+        Origin(model.name, calls=True, reason=BY_CLASS),
         Module(f"The model `{model.name}`, a class of variables.", imports, declarations),
         {each.field: each.start for each in model.variables["trainable"]},
         {each.field: each.start for each in model.variables["non_trainable"]},

@@ -17,6 +17,7 @@ from .dead import remove_dead
 from .differentiate import Rules, differentiate, no_rules
 from .hoist import hoist_invariants
 from .inline import inline
+from .scale import sink_scales
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("differentiate", differentiate),
     Pass("constants", lambda graph, rules: fold_constants(graph)),
     Pass("common", lambda graph, rules: merge_common(graph)),
+    Pass("scale", lambda graph, rules: sink_scales(graph)),
     Pass("hoist", lambda graph, rules: hoist_invariants(graph)),
     Pass("dead", lambda graph, rules: remove_dead(graph)),
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from fedlang.ir.graph import Builder, Graph, Node
 from fedlang.ir.nodes import Attribute
@@ -23,8 +24,13 @@ def never(builder: Builder, node: Node) -> bool:
     return False
 
 
-def rebuild(graph: Graph, rule: Rule = keep, needless: Callable[[Builder, Node], bool] = never) -> Graph:
-    """The graph made again, each node (its inputs replaced already) by what `rule` makes of it.
+def rebuild(
+    graph: Graph,
+    rule: Rule = keep,
+    needless: Callable[[Builder, Node], bool] = never,
+    chosen: Mapping[int, Rule] = MappingProxyType({}),
+) -> Graph:
+    """The graph made again, each node (its inputs replaced already) by what `rule` makes of it, or a rule chosen.
 
     Effects stay as they are, but for those that `needless` says can go.
     """
@@ -40,7 +46,7 @@ def rebuild(graph: Graph, rule: Rule = keep, needless: Callable[[Builder, Node],
             continue
         moved = replace(node, inputs=tuple(single(new[i]) for i in node.inputs)) if node.inputs else node
         if index not in effects:
-            new[index] = rule(builder, moved)
+            new[index] = chosen.get(index, rule)(builder, moved)
         elif not needless(builder, moved):
             new[index] = builder.add_effect_node(moved)
     return builder.finish(tuple(single(new[index]) for index in graph.results))

@@ -31,7 +31,7 @@ from fedlang.run.errors import (
     overflow,
     shapes_differ,
 )
-from fedlang.run.exact import ExactSum, flush
+from fedlang.run.exact import ExactSum, Scan, flush
 from fedlang.run.executor import LocalWork, Sink, Stacked, value_of
 from fedlang.run.sequences import LeafValue
 from fedlang.run.values import numpy_dtype, sequence_of
@@ -87,6 +87,7 @@ class Numeric:
     empty_shape: tuple[int, ...]
     otherwise: LeafValue | None = None
     first: tuple[str, tuple[int, ...]] | None = None
+    scanned: tuple[Part, Scan] | None = None
 
     @property
     def dtype(self) -> str:
@@ -114,12 +115,18 @@ class Numeric:
             raise error
         return [self.otherwise]
 
-    def not_finite_rows(self, values: Numbers, part: Part, rows: Sequence[int]) -> Offenders:
-        """Rows that have NaN or an infinity."""
-        if np.isfinite(values).all():
+    def scan(self, part: Part) -> Scan:
+        """The values looked through; once, where `offenders` and `add` get the same clients."""
+        if self.scanned is None or self.scanned[0] is not part:
+            self.scanned = part, Scan(self.stacked(part))
+        return self.scanned[1]
+
+    def not_finite_rows(self, kept: Part, rows: Sequence[int]) -> Offenders:
+        """Rows that have NaN or an infinity, of the clients who are counted; `rows` are their places in the chunk."""
+        if self.scan(kept).is_finite:
             return {}
-        bad = [k for k, row in zip(rows, values, strict=True) if not np.isfinite(row).all()]
-        return {k: not_finite(part.ids[k], self.aggregate.path, self.aggregate.span) for k in bad}
+        bad = [k for k, row in enumerate(self.stacked(kept)) if not np.isfinite(row).all()]
+        return {rows[k]: not_finite(kept.ids[k], self.aggregate.path, self.aggregate.span) for k in bad}
 
 
 @dataclass(slots=True, eq=False)
@@ -130,14 +137,14 @@ class FloatSum(Numeric):
 
     def offenders(self, part: Part) -> Offenders:
         """Values that are not finite."""
-        return self.not_finite_rows(self.stacked(part), part, range(len(part.ids)))
+        return self.not_finite_rows(part, range(len(part.ids)))
 
     def add(self, part: Part) -> None:
         """Adds exactly."""
-        values = self.stacked(part)
         if self.total is None:
-            self.total = ExactSum(values.shape[1:], numpy_dtype(self.dtype))
-        self.total.add(values)
+            self.total = ExactSum(self.stacked(part).shape[1:], numpy_dtype(self.dtype))
+        self.total.add(self.scan(part))
+        self.scanned = None
 
     def results(self) -> list[LeafValue]:
         """The sum; zeros over no clients."""
@@ -167,8 +174,7 @@ class Mean(Numeric):
         found = {k: bad_weight(part.ids[k], weights[k].item(), self.aggregate.span) for k in wrong}
         counting = np.flatnonzero(np.isfinite(weights) & (weights > 0))
         if len(counting):
-            kept = part.kept(counting.tolist())
-            found |= self.not_finite_rows(self.stacked(kept), part, counting.tolist())
+            found |= self.not_finite_rows(part.kept(counting.tolist()), counting.tolist())
         return found
 
     def add(self, part: Part) -> None:
@@ -178,10 +184,10 @@ class Mean(Numeric):
         if not counting:
             return
         kept = part.kept(counting)
-        values = self.stacked(kept)
         if self.total is None:
-            self.total = ExactSum(values.shape[1:], numpy_dtype(self.dtype))
-        self.total.add(values, kept.weight)
+            self.total = ExactSum(self.stacked(kept).shape[1:], numpy_dtype(self.dtype))
+        self.total.add(self.scan(kept), kept.weight)
+        self.scanned = None
         self.weights += _exact_total(self._weights(kept))
 
     def results(self) -> list[LeafValue]:
@@ -199,9 +205,13 @@ class Mean(Numeric):
 def _exact_total(weights: Numbers) -> Fraction:
     if weights.dtype.kind in "iu":
         return Fraction(sum(weights.tolist()))
-    total = ExactSum((), np.dtype(np.float64))
-    total.add(weights.astype(np.float64))
-    return total.fraction(0)
+    wide = weights.astype(np.float64)
+    total = float(wide.sum())
+    if total < 2.0**53 and np.array_equal(wide, np.rint(wide)):  # counts of examples, mostly
+        return Fraction(int(total))
+    exact = ExactSum((), np.dtype(np.float64))
+    exact.add(wide)
+    return exact.fraction(0)
 
 
 @dataclass(slots=True, eq=False)

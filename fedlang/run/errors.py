@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from fedlang.diagnostics import Diagnostic, DiagnosticError, Label
+from fedlang.names.nearest import nearest
 from fedlang.source import Span
 
 
@@ -152,8 +153,12 @@ def unreadable_client(client: str, reason: str) -> DiagnosticError:
 
 
 def unknown_client(client: str, known: Sequence[str]) -> DiagnosticError:
-    """A client that the data does not have."""
-    return _error("FED0618", f"there is no client `{client}`", hint=_nearest(client, known))
+    """A client that the data does not have. Where no id is near, some of those that there are."""
+    near = nearest(client, known)
+    hint = _nearest(client, known) or (f"did you mean `{near}`?" if near else "")
+    some = ", ".join(f"`{each}`" for each in known[:3]) + (", …" if len(known) > 3 else "")
+    notes = [f"the ids are {some}"] if known and not hint else []
+    return _error("FED0618", f"there is no client `{client}`", notes=notes, hint=hint)
 
 
 def missing_input(name: str) -> DiagnosticError:

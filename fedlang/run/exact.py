@@ -56,6 +56,7 @@ DIGIT = 40
 CLASS = 1024  # the exponents of one cascade lie within CLASS / 2 of a multiple of it
 COLUMNS, ELEMENTS, ROWS = 2048, 65536, 4096  # a tile's greatest width, its size, and its greatest height
 
+QUOTIENTS = 16384  # coordinates that are divided at once
 SLACK = 2.0**-49  # more than what doubles lose in a quotient of sums of fewer than ten parts
 
 
@@ -140,6 +141,21 @@ def round_fraction(value: Fraction, dtype: np.dtype[Any]) -> Any:
         return flush(np.array([near if value > 0 else -near]).astype(dtype))[0]
 
 
+class Scan:
+    """A chunk looked through: `[clients, elements]`, and for each tile the exponents of its elements."""
+
+    def __init__(self, values: Floats) -> None:
+        flat = np.ascontiguousarray(values).reshape(len(values), -1 if values.size else math.prod(values.shape[1:]))
+        self.flat = flat.astype(np.float32) if flat.dtype.itemsize == 2 else flat
+        self.exponents = [_exponents(self.flat[tile]) for tile in _tiles(*self.flat.shape)]
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no element is NaN or infinite: these have the greatest exponent there is."""
+        beyond = 1025 if self.flat.dtype == np.float64 else 129
+        return all(top is None or top < beyond for top, _ in self.exponents)
+
+
 class ExactSum:
     """The exact sum of arrays of one shape and float dtype, or of their products with weights.
 
@@ -150,17 +166,21 @@ class ExactSum:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.size = math.prod(shape)
         self.cascades: dict[int, list[Doubles]] = {}
+        self._filled: dict[int, int] = {}  # the columns of a cascade that were added to, from the left
 
-    def add(self, values: Floats, weights: Floats | None = None) -> None:
+    def add(self, values: Floats | Scan, weights: Floats | None = None) -> None:
         """Adds `values[clients, …]`, each client's times its weight where there are weights."""
-        flat = np.ascontiguousarray(values).reshape(len(values), self.size)
-        if flat.dtype.itemsize == 2:
-            flat = flat.astype(np.float32)
-        pieces = [None] if weights is None else _weight_pieces(np.asarray(weights))
+        scan = values if isinstance(values, Scan) else Scan(values)
+        pieces: list[_Factors | None] = [None]
+        if weights is not None:
+            pieces = [_Factors(piece) for piece in _weight_pieces(np.asarray(weights))]
         with np.errstate(all="ignore"):
-            for rows, columns in _tiles(*flat.shape):
+            for (rows, columns), (top, low) in zip(_tiles(*scan.flat.shape), scan.exponents, strict=True):
+                if top is None:
+                    continue
                 for piece in pieces:
-                    self._add_tile(flat[rows, columns], None if piece is None else piece[rows], columns)
+                    own = None if piece is None else piece.of(rows)
+                    self._add_tile(scan.flat[rows, columns], own, columns, top, low)
 
     def merge(self, other: ExactSum) -> None:
         """Adds what another sum has."""
@@ -186,7 +206,7 @@ class ExactSum:
             return self._slowly(total)
         weights = _expand(total)
         if self.dtype == np.float32:
-            return _single_quotient(self._parts(), weights).reshape(self.shape)
+            return _single_quotients(self.cascades.get(0, []), self.size, weights).reshape(self.shape)
         parts = settle(self._parts())
         with np.errstate(over="ignore", under="ignore"):
             quotient, rest = _divide(parts, weights)
@@ -240,26 +260,15 @@ class ExactSum:
             result._push(np.ldexp(digit.astype(np.float64), place - scale), slice(0, result.size), scale)
         return result
 
-    def _add_tile(self, tile: Floats, weights: Doubles | None, columns: slice) -> None:
-        top, low = _exponents(tile)
-        if top is None:
-            return
+    def _add_tile(self, tile: Floats, factors: _Factors | None, columns: slice, top: int, low: int) -> None:
         if tile.dtype == np.float32:
-            self._add_singles(tile, weights, columns, top, low)
-        elif weights is None and low > -CLASS // 2 and top < CLASS // 2:
+            if low < -149:  # there are subnormals
+                tile, low = flush(tile), -149
+            self._add_exact(tile.astype(np.float64), columns, top, low, factors=factors)
+        elif factors is None and low > -CLASS // 2 and top < CLASS // 2:
             self._add_exact(tile.astype(np.float64), columns, top, low)
         else:
-            self._add_doubles(tile, np.ones(len(tile)) if weights is None else weights, columns)
-
-    def _add_singles(self, tile: Floats, weights: Doubles | None, columns: slice, top: int, low: int) -> None:
-        if low < -149:  # there are subnormals
-            tile = flush(tile)
-        wide = tile.astype(np.float64)
-        if weights is not None:
-            wide *= weights[:, None]
-            above, below = _weight_exponents(weights)
-            top, low = top + above, max(low, -149) + below
-        self._add_exact(wide, columns, top, low)
+            self._add_doubles(tile, np.ones(len(tile)) if factors is None else factors.values, columns)
 
     def _add_doubles(self, tile: Doubles, weights: Doubles, columns: slice) -> None:
         """By classes of exponents, so that every product of pieces is exact and in range."""
@@ -277,12 +286,20 @@ class ExactSum:
                 if top is not None:
                     self._add_exact(product, columns, top, low, CLASS * each)
 
-    def _add_exact(self, tile: Doubles, columns: slice, top: int, low: int, scale: int = 0) -> None:
-        """Adds the rows of a tile whose elements are at most 2 ** top and multiples of 2 ** low.
+    def _add_exact(
+        self, tile: Doubles, columns: slice, top: int, low: int, scale: int = 0, factors: _Factors | None = None
+    ) -> None:
+        """Adds the rows of a tile whose elements are at most 2 ** top and multiples of 2 ** low, times their factors.
 
         Overwrites the tile.
         """
         spread = max(2, (len(tile) - 1).bit_length())
+        if factors is not None:
+            top, low = top + factors.top, low + factors.low
+            if top + spread - low <= 53:  # no order of adding, no contraction of a * b + c rounds anything
+                self._push(factors.values @ tile, columns, scale)
+                return
+            tile *= factors.values[:, None]
         while len(tile) > 1 and top + spread - low > 53:
             grid = top + spread - 53
             magic = np.float64(math.ldexp(1.5, grid + 52))
@@ -297,12 +314,22 @@ class ExactSum:
 
     def _push(self, value: Doubles, columns: slice, scale: int) -> None:
         parts = self.cascades.setdefault(scale, [])
+        filled = self._filled.get(scale, 0)
+        if columns.start >= filled:  # nothing is there yet
+            parts = parts or self._component(parts)
+            parts[0][columns] = value
+            self._filled[scale] = columns.stop
+            return
         for part in parts:
             part[columns], value = two_sum(part[columns], value)
             if not value.any():
                 return
+        self._component(parts)[-1][columns] = value
+
+    def _component(self, parts: list[Doubles]) -> list[Doubles]:
+        """The cascade with one component more."""
         parts.append(np.zeros(self.size))
-        parts[-1][columns] = value
+        return parts
 
     def _parts(self) -> list[Doubles]:
         """The components of the cascade, at least two."""
@@ -338,23 +365,37 @@ def _exponents(tile: Floats) -> tuple[int, int] | tuple[None, int]:
     double = tile.dtype == np.float64
     fraction, bias = (52, 1023) if double else (23, 127)
     unsigned: type[np.unsignedinteger] = np.uint64 if double else np.uint32
-    bits: Floats = np.ascontiguousarray(tile).view(unsigned)
-    bits = bits & unsigned((1 << (8 * tile.itemsize - 1)) - 1)
-    greatest = int(bits.max(initial=0))
+    bits: Floats = tile.view(unsigned) << unsigned(1)  # without the sign
+    greatest = int(bits.max(initial=0)) >> 1
     if not greatest:
         return None, 0
-    least = int((bits - unsigned(1)).min()) + 1  # zeros wrap around to the top
+    bits -= unsigned(2)  # zeros wrap around to the top
+    least = (int(bits.min()) >> 1) + 1
     return (greatest >> fraction) - bias + 1, (least >> fraction) - bias - fraction
 
 
-def _weight_exponents(weights: Doubles) -> tuple[int, int]:
-    """As `_exponents`, with the least bit that is really there: small whole weights cost few bits."""
-    fractions, places = np.frexp(weights[weights != 0])
-    if not len(places):
-        return 0, 0
-    whole = (fractions * 2.0**53).astype(np.int64)
-    last = np.frexp((whole & -whole).astype(np.float64))[1] - 1
-    return int(places.max()), int((places - 53 + last).min())
+class _Factors:
+    """Weights of at most 24 significant bits: below 2 ** top and multiples of 2 ** low, as really is: small whole
+    numbers cost few bits."""
+
+    __slots__ = ("low", "parts", "top", "values")
+
+    def __init__(self, values: Doubles) -> None:
+        self.values = values
+        self.parts: dict[tuple[int, int], _Factors] = {}
+        fractions, places = np.frexp(values[values != 0])
+        self.top = self.low = 0
+        if len(places):
+            whole = (fractions * 2.0**53).astype(np.int64)
+            last = np.frexp((whole & -whole).astype(np.float64))[1] - 1
+            self.top, self.low = int(places.max()), int((places - 53 + last).min())
+
+    def of(self, rows: slice) -> _Factors:
+        """The factors of some rows."""
+        place = rows.start, rows.stop
+        if place not in self.parts:
+            self.parts[place] = _Factors(self.values[rows])
+        return self.parts[place]
 
 
 def _weight_pieces(weights: Floats) -> list[Doubles]:
@@ -404,12 +445,21 @@ def _expand(total: Fraction) -> list[float]:
     return floats
 
 
+def _single_quotients(parts: list[Doubles], size: int, weights: list[float]) -> NDArray[np.float32]:
+    """S / W as float32, rounded once; block by block, so that what is worked on stays near the processor."""
+    result = np.zeros(size, np.float32)
+    for start in range(0, size if parts else 0, QUOTIENTS):
+        block = slice(start, start + QUOTIENTS)
+        result[block] = _single_quotient([part[block] for part in parts], weights)
+    return result
+
+
 def _single_quotient(parts: list[Doubles], weights: list[float]) -> NDArray[np.float32]:
-    """S / W as float32, rounded once: in doubles, where none of their errors can matter; exactly elsewhere.
+    """In doubles, where none of their errors can matter; exactly elsewhere.
 
     Doubles leave less than `SLACK` of the sum of the parts' sizes in error: adding n parts n - 1 halves of a unit in
     the last place, the weight and the division one each. Where both ends of that interval round to the same number, so
-    does the exact quotient; of a million coordinates all but a few, and those that are zero or close to it.
+    does the exact quotient; of a million coordinates all but a few, and those close to zero.
     """
     assert len(parts) < 10, "the bound is for a few parts"
     total, size = parts[-1].copy(), np.abs(parts[-1])
@@ -417,11 +467,14 @@ def _single_quotient(parts: list[Doubles], weights: list[float]) -> NDArray[np.f
         total += part
         size += np.abs(part)
     with np.errstate(over="ignore", under="ignore"):
-        quotient, slack = total / weights[0], size * (SLACK / weights[0])
-        low, high = (quotient - slack).astype(np.float32), (quotient + slack).astype(np.float32)
-        open_ones = np.flatnonzero((low != high) | (np.abs(quotient) < 2 * TINY))
+        total /= weights[0]
+        slack = size * (SLACK / weights[0])
+        low, high = (total - slack).astype(np.float32), (total + slack).astype(np.float32)
+        unclear = (low != high) | (np.abs(low) < 2 * TINY)
+        low += np.float32(0)  # a sum that is exactly zero is 0.0
+        open_ones = np.flatnonzero(unclear & (size > 0)) if unclear.any() else ()
         if len(open_ones):
-            exact = _divide(settle([part[open_ones] for part in parts]), weights)
+            exact = _divide(settle([part[open_ones] for part in (*parts, np.zeros_like(total))]), weights)
             low[open_ones] = narrow(*exact, np.dtype(np.float32))
     return low
 

@@ -28,15 +28,14 @@ class WorkExplanation:
     """The client work of one phase.
 
     `strategies` has the seconds that a usual cohort was estimated to take by each strategy. `chunks` are the numbers
-    of clients in the chunks of the last run, `block` the clients in its blocks. `useful` is the share of steps that
-    were some client's own and not padding, `seconds` the time that chunks took, added up.
+    of clients in the chunks of the last run. `useful` is the share of steps that were some client's own and not
+    padding, `seconds` the time that chunks took, added up.
     """
 
     strategy: str
     reason: str
     strategies: dict[str, float]
     chunks: tuple[int, ...]
-    block: tuple[int, ...]
     useful: float
     seconds: float
     operations: tuple[OperationCost, ...]

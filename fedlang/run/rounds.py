@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -259,13 +260,19 @@ def _reader(program: Program, phase: Phase, run: _Run) -> Callable[[int], Callab
     own = [slot for slot in phase.work_slots if varies(program, slot)]
     rank = {k: n for n, k in enumerate(k for k, (_, place) in enumerate(program.inputs) if place == "clients")}
     reads_data = any(slot.kind == "input" for slot in own)
+    places = [rank[slot.index] for slot in own if slot.kind == "input"]
+
+    def read_data(position: int) -> tuple[LeafValue, ...]:
+        assert run.inputs.clients is not None, "there are clients"
+        data = run.inputs.clients.client(run.ids[position])
+        return tuple([data[place] for place in places])
 
     def read(position: int) -> tuple[LeafValue, ...]:
         assert run.inputs.clients is not None, "there are clients"
         data = run.inputs.clients.client(run.ids[position]) if reads_data else ()
         return tuple(_own_value(slot, position, data, rank, run) for slot in own)
 
-    return lambda position: lambda: read(position)
+    return partial(partial, read_data if reads_data and len(places) == len(own) else read)
 
 
 def _own_value(slot: Slot, position: int, data: Sequence[LeafValue], rank: dict[int, int], run: _Run) -> LeafValue:

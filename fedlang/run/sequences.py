@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.generic]
+T = TypeVar("T", bound=NDArray[Any])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,3 +60,19 @@ class Elements:
 
 SequenceValue = Rows | Elements
 LeafValue = Array | SequenceValue
+
+
+def is_fixed(array: Array) -> bool:
+    """Whether nobody can change the array: what was made of it holds whenever the same array is met again."""
+    owner: object = array
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return False
+        owner = owner.base
+    return True
+
+
+def fix(array: T) -> T:
+    """The array, which is the caller's own, for reading only from now on."""
+    array.flags.writeable = False
+    return array

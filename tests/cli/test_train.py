@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,10 +82,10 @@ def test_a_broken_checkpoint_is_told(fed: Fed) -> None:
 def test_interrupted_training_writes_what_there_is(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
     one_round = Training.run_round
 
-    def interrupted(self: Training, state: object, number: int, *, evaluate: bool) -> object:
+    def interrupted(self: Training, state: object, number: int, data: Any, *, evaluate: bool) -> object:
         if number == 3:
             raise KeyboardInterrupt
-        return one_round(self, state, number, evaluate=evaluate)
+        return one_round(self, state, number, data, evaluate=evaluate)
 
     with monkeypatch.context() as patch:
         patch.setattr(Training, "run_round", interrupted)

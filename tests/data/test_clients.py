@@ -14,7 +14,7 @@ from fedlang.data.clients import _Cut
 from fedlang.data.trees import Examples
 from fedlang.diagnostics import DiagnosticError
 from fedlang.run import clients as run
-from fedlang.run.sequences import Array, Elements, Rows
+from fedlang.run.sequences import Array, Elements, Rows, fix
 
 
 def numbers(count: int, start: int = 0) -> dict[str, Array]:
@@ -82,7 +82,7 @@ def test_a_client_without_examples_has_no_batches() -> None:
 
 
 def test_one_epoch_in_order_copies_nothing() -> None:
-    examples = numbers(5)
+    examples = {name: fix(array.copy()) for name, array in numbers(5).items()}
     sequence = ClientData.from_list([examples]).batches(2).sequence("0")
     assert np.shares_memory(rows_of(sequence, "x").rows, examples["x"])
     assert rows_of(sequence, "x").splits is rows_of(sequence, "y").splits
@@ -236,3 +236,35 @@ def test_a_run_takes_client_data_as_it_is() -> None:
     for given in (data, data.batches(1)):
         assert isinstance(given, run.ClientData)
         assert len(rows_of(run.clients_of(given).client("0"))) == 2
+
+
+SUM = """
+type Example = {x: float32[3], y: int32}
+
+fn add(batches: Example[?]*) -> float32 {
+  fold batch in batches from 0.0 as sum { sum + reduce_sum(batch.x) }
+}
+
+fed total(data: <Example[?]*>@CLIENTS) -> float32@SERVER { federated_sum(federated_map(add, data)) }
+"""
+
+
+@pytest.mark.parametrize("executor", ["reference", "threaded", "batched"])
+@pytest.mark.parametrize("make", ["from_list", "from_function", "plain"])
+def test_a_round_sees_arrays_as_they_are_or_as_they_were_read(executor: str, make: str) -> None:
+    """Arrays of a function may change between rounds; those given at once were copied, and plain lists are read anew."""
+    import fedlang as fl
+
+    sum_up = fl.loads(SUM).total
+    given = numbers(4)
+    clients = {
+        "from_list": lambda: ClientData.from_list([given]).batches(3),
+        "from_function": lambda: ClientData.from_function(["0"], lambda _: given).batches(3),
+        "plain": lambda: [[given]],
+    }[make]()
+    found = []
+    for _ in range(4):  # what is met again and again is kept
+        found.append(float(sum_up.run((clients,), executor=executor)))
+        given["x"] += np.float32(1)
+    assert found == ([18.0] * 4 if make == "from_list" else [18.0, 30.0, 42.0, 54.0])
+    assert given["x"].flags.writeable, "they are the user's still"

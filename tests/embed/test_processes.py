@@ -86,3 +86,10 @@ fn draw(key: Key) -> float32[3] { random.normal(key) }
     assert np.array_equal(made.initialize(), made.initialize(0))
     assert np.array_equal(made.initialize(1), made.initialize(1))
     assert not np.array_equal(made.initialize(1), made.initialize(2))
+
+
+def test_a_result_of_a_client_that_took_no_part() -> None:
+    found = fl.loads("fed f(x: <int32>@CLIENTS) -> <int32>@CLIENTS { x + 1 }").f({"anna": 1, "bert": 2})
+    assert found["anna"] == 2
+    with pytest.raises(fl.DiagnosticError, match=r"FED0618(.|\n)*did you mean `anna`"):
+        found["ana"]

@@ -1,4 +1,4 @@
-"""Chunks in blocks: what changes is the time, and that by the clients' lengths."""
+"""Clients in blocks: what changes is the time, and that by the clients' lengths."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from fedlang.executors.batched import BatchedExecutor
-from fedlang.executors.tensorflow.blocks import steps_of
-from fedlang.run.sequences import Rows
 from tests.executors.training import data_of, tasks_of, training_graph, weights_of
 
 VARIES = (False, False, True, True)
@@ -44,32 +42,42 @@ def test_one_trace_serves_chunks_with_blocks_of_other_sizes(monkeypatch: pytest.
     assert work.work.traces() == 1
 
 
-def test_a_block_has_as_many_steps_as_its_longest_client() -> None:
-    lengths = np.array([[9, 2], [7, 3], [5, 1], [1, 1], [0, 8]], np.int32)
-    np.testing.assert_array_equal(steps_of(lengths, 2), [[9, 5, 0], [3, 1, 8]])
+def test_the_longest_clients_are_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedlang.executors.batched.executor.block_size", lambda *_: lambda steps: 16)
+    executor, graph = BatchedExecutor(strategy="blocks"), training_graph((8, 3), 4)
+    sizes = [4 * (k % 5) for k in range(40)]
+    work: Any = executor.compile_work(graph, VARIES)
+    blocks = [
+        [sizes[position] for position in chunk.positions]
+        for chunk in work.run(weights_of((8, 3)), tasks_of(data_of(sizes, 8, 3)))
+    ]
+    assert [len(block) for block in blocks] == [16, 16, 8]
+    assert [min(block) for block in blocks[:-1]] >= [max(block) for block in blocks[1:]]
+    (tally,) = work.tallies
+    assert tally.steps == {16: 16 + 8, 8: 0}
 
 
 def test_unequal_clients_get_small_blocks_and_equal_ones_large() -> None:
-    executor, graph = BatchedExecutor(strategy="blocks", threads=1), training_graph((8, 3), 4)
+    executor, graph = BatchedExecutor(strategy="blocks", threads=1), training_graph((300, 40), 4)
     work: Any = executor.compile_work(graph, VARIES)
-    size = work.work.size
-    assert size(np.full(128, 4, np.int32)) == 128
+    size = work.block
+    assert size(np.full(128, 4, np.int32)) >= 64
     assert size(np.array([100, 50, *[1] * 126], np.int32)) <= 32
     assert size(np.array([3], np.int32)) == 16
 
 
-def test_results_of_unequal_sizes_are_one_block() -> None:
-    """A ragged result has another shape in each block."""
+def test_results_may_have_other_sizes_in_each_block(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.executors.test_batching import Make, N, Tensor
 
+    monkeypatch.setattr("fedlang.executors.batched.executor.block_size", lambda *_: lambda steps: 16)
     b = Make()
     graph = b.finish((b.ew("negate", b.parameter(Tensor("float32", (N,)))),))
-    executor = BatchedExecutor(strategy="blocks")
-    values = [(np.arange(n, dtype=np.float32),) for n in (3, 0, 5)]
-    (chunk,) = executor.compile_work(graph, (True,)).run([], tasks_of(values))
-    assert [len(each) for each in chunk.results[0]] == [3, 0, 5]
-    assert executor.decision(graph).name == "vectorised"
-    assert "no blocks" in executor.decision(graph).reason
+    sizes = [k % 7 for k in range(20)]
+    values = [(np.arange(n, dtype=np.float32),) for n in sizes]
+    chunks = list(BatchedExecutor(strategy="blocks").compile_work(graph, (True,)).run([], tasks_of(values)))
+    assert len(chunks) == 2
+    for chunk in chunks:
+        assert [len(each) for each in chunk.results[0]] == [sizes[position] for position in chunk.positions]
 
 
 def test_what_was_asked_for_and_cannot_be_is_said() -> None:
@@ -84,10 +92,3 @@ def test_what_was_asked_for_and_cannot_be_is_said() -> None:
     assert said[0].startswith("clients run one by one: a reshape merges")
     BatchedExecutor(notice=said.append).compile_work(graph, (True,))
     assert len(said) == 1, "nobody asked"
-
-
-def test_lengths_come_from_sequences_alone() -> None:
-    graph, executor = training_graph((8, 3), 4), BatchedExecutor(strategy="blocks")
-    work: Any = executor.compile_work(graph, VARIES)
-    values = [(Rows(np.zeros((n, 8), np.float32)), Rows(np.zeros(n, np.int32))) for n in (1, 6, 3)]
-    assert {id for chunk in work.run(weights_of((8, 3)), tasks_of(values)) for id in chunk.ids} == {"c0", "c1", "c2"}

@@ -62,21 +62,24 @@ def test_the_useful_share_counts_padded_steps() -> None:
         explained(BatchedExecutor(strategy=each), measured=False) for each in ("sequential", "blocks")
     )
     assert one_by_one.useful == 1.0
-    assert one_by_one.block == (1,)
     assert blocks.useful == pytest.approx((8 + 39) / (16 * (8 + 1 + 1)), abs=0.2)
     assert all(row.measured is None for row in blocks.operations)
     assert any(row.estimated for row in blocks.operations)
 
 
-def test_a_tally_of_blocks() -> None:
-    tally = Tally("blocks", lambda steps: 2)
-    tally.add([1, 5, 2, 4], 16)
-    assert (tally.chunks, tally.blocks, tally.steps, tally.counts) == ([4], [2], {2: 7}, {2: 2})
-    assert tally.share == 12 / 14
+def test_a_tally_of_clients_together() -> None:
+    tally = Tally(4)
+    for lengths in ([1, 5, 2, 4], [3, 3], []):
+        tally.add(lengths)
+    assert (tally.chunks, tally.steps, tally.counts) == ([4, 2, 0], {4: 8}, {4: 3})
+    assert tally.share == 18 / 32
 
 
-def test_an_empty_tally_wastes_nothing() -> None:
-    assert Tally("sequential", None).share == 1.0
+def test_a_tally_of_clients_one_by_one_wastes_nothing() -> None:
+    tally = Tally(1)
+    assert tally.share == 1.0
+    tally.add([1, 5])
+    assert (tally.share, tally.steps, tally.counts) == (1.0, {1: 6}, {1: 2})
 
 
 def test_convolutions_with_own_kernels_are_told_of() -> None:
@@ -87,7 +90,7 @@ def test_convolutions_with_own_kernels_are_told_of() -> None:
     with executor.watched(measured=False) as tell:
         list(executor.compile_work(graph, varies).run(shared, tasks_of(own)))
     (found,) = tell().works
-    assert any("`conv2d` client by client inside each block" in note for note in found.notes)
+    assert any("`conv2d` client by client inside each chunk" in note for note in found.notes)
 
 
 def test_what_runs_on_the_reference_is_told_of() -> None:

@@ -13,14 +13,13 @@ import pytest
 from fedlang.diagnostics import DiagnosticError
 from fedlang.executors.batched import BatchedExecutor
 from fedlang.executors.batched.running import WINDOW
-from fedlang.executors.tensorflow.blocks import BlockWork
 from fedlang.executors.tensorflow.chunks import SequentialWork
 from fedlang.executors.tensorflow.start import tf
 from fedlang.executors.tensorflow.store import Store
 from fedlang.executors.tensorflow.vectorised import VectorisedWork
 from fedlang.executors.threaded import ThreadedExecutor
 from fedlang.run.executor import ClientTask
-from fedlang.run.sequences import Array, Rows
+from fedlang.run.sequences import Array, Rows, fix
 from tests.executors.training import data_of, tasks_of, training_graph, weights_of
 
 SIZES = [int(n) for n in np.random.default_rng(3).integers(0, 30, 60)]
@@ -43,7 +42,7 @@ def results(executor: Any) -> tuple[dict[str, list[Any]], list[int]]:
 
 def break_above(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception, where: str) -> None:
     """More than `most` clients at once are too many, when packed or when run."""
-    for kind in (VectorisedWork, BlockWork, SequentialWork):
+    for kind in (VectorisedWork, SequentialWork):
         whole = getattr(kind, where)
 
         def broken(self: Any, *given: Any, whole: Any = whole, **options: Any) -> Any:
@@ -153,6 +152,7 @@ def test_rounds_with_fresh_data_take_no_more_memory(monkeypatch: pytest.MonkeyPa
     made, fresh = stores_of(monkeypatch), Fresh()
     work = BOUNDED[name]().compile_work(training_graph((8, 3), 4), (False, False, True, True))
     ((x, y),) = data_of([4], 8, 3)
+    fix(x.rows), fix(y.rows)
     packed, add = [], Store._add
 
     def counted(self: Store, leaves: Any) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,14 +82,19 @@ def test_what_runs_is_waited_for_and_what_does_not_is_not_begun_when_one_fails()
             raise ValueError("of job 1")
         return k
 
-    def jobs(pool: ThreadPoolExecutor) -> Iterator[Any]:
-        return (pool.submit(job, k) for k in range(50))
-
     with ThreadPoolExecutor(2) as pool:
         with pytest.raises(ValueError, match="of job 1"):
-            list(in_order(jobs(pool), 4))
+            list(in_order(pool, (partial(job, k) for k in range(50)), 4))
         assert sorted(begun) == sorted(ended)
         assert len(begun) < 8
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 9])
+def test_one_job_alone_runs_in_the_thread_that_asks(count: int) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        found = list(in_order(pool, iter([threading.get_ident] * count), 4))
+    assert len(found) == count
+    assert (threading.get_ident() in found) == (count == 1)
 
 
 def test_threads_stay_from_run_to_run() -> None:

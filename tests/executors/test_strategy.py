@@ -12,7 +12,7 @@ import pytest
 from fedlang.executors.batched import calibration
 from fedlang.executors.batched.costs import batched_cost, cost_of
 from fedlang.executors.batched.figures import FIXED, Figures
-from fedlang.executors.batched.strategy import choose, chunk_size, duration, usual_steps
+from fedlang.executors.batched.strategy import BlockCost, choose, chunk_size, duration, usual_steps
 from fedlang.executors.tensorflow.lanes import LANES
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import Batched, batch_graph
@@ -72,9 +72,12 @@ def test_blocks_take_as_long_as_their_longest_clients() -> None:
     steps = usual_steps()
     assert len(steps) == 128
     assert list(steps) == sorted(steps, reverse=True)
-    assert duration(steps, 128, 1.0, 1) == steps[0]
-    assert duration(steps, 16, 1.0, 1) == steps[::16].sum()
-    assert duration(steps, 128, 1.0, 4) == steps[0], "one block has one thread"
+    cost = BlockCost(step=1.0, once=0.0, handed=0.0)
+    assert duration(steps, 128, cost, 1) == steps[0]
+    assert duration(steps, 16, cost, 1) == steps[::16].sum()
+    assert duration(steps, 128, cost, 4) == steps[0], "one block has one thread"
+    assert duration(steps, 16, BlockCost(0.0, once=2.0, handed=0.0), 4) == 8 * 2.0 / 4
+    assert duration(steps, 16, BlockCost(0.0, 0.0, handed=2.0), 4) == 8 * 2.0, "Python does one thing at a time"
 
 
 def test_chunks_fit_the_budget() -> None:

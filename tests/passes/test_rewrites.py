@@ -18,6 +18,7 @@ from fedlang.passes.constants import fold_constants
 from fedlang.passes.dead import remove_dead
 from fedlang.passes.hoist import hoist_invariants
 from fedlang.passes.inline import inline
+from fedlang.passes.scale import sink_scales
 from fedlang.types.dims import named
 
 from .programs import Write, graph_of, real, run
@@ -391,3 +392,48 @@ def test_too_many_operations_are_refused_with_the_chain_of_calls() -> None:
         chain.append(graph_of([real()], twice))
     with pytest.raises(DiagnosticError, match="f29 -> f28"):
         inline(chain[-1], budget=200)
+
+
+# Scales.
+
+
+def scaled_product(
+    x: tuple[Any, ...], dy: tuple[Any, ...], dtype: str = "float32", *, twice: bool = False, turned: bool = False
+) -> Graph:
+    """`rate * (x^T dy)`; with `twice` the product is a result, too, and with `turned` the rate stands behind."""
+    types: list[LeafType] = [Tensor(dtype), Tensor(dtype, x), Tensor(dtype, dy)]
+    type = Tensor(dtype, (x[1], dy[1]))
+
+    def make(b: Write, rate: int, x: int, dy: int) -> Any:
+        product = b.op("matmul", x, dy, type=type, transpose_a=True, transpose_b=False)
+        spread = b.op("broadcast", rate, type=type, axes=())
+        step = b.op("multiply", *((product, spread) if turned else (spread, product)), type=type)
+        return (step, product) if twice else step
+
+    return graph_of(types, make)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("x", [(N, 784), (3, 784)])
+def test_a_scale_goes_to_the_smaller_factor_of_a_product(x: tuple[Any, ...], *, turned: bool) -> None:
+    before = scaled_product(x, (x[0], 10), turned=turned)
+    graph = remove_dead(sink_scales(before))
+    assert ops(graph) == ["broadcast", "multiply", "matmul"]
+    assert graph.nodes[-2].tensor.shape == (x[0], 10)
+    random = np.random.default_rng(0)
+    given = [np.float32(0.1), *(random.standard_normal((3, k), dtype=np.float32) for k in (784, 10))]
+    np.testing.assert_allclose(run(graph, *given)[0], run(before, *given)[0], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        scaled_product((N, 784), (N, 10), twice=True),  # it would be computed twice
+        scaled_product((2000, 4), (2000, 4)),  # the factors are larger
+        scaled_product((N, 784), (N, 10), "float16"),  # a small rate may take it out of its range
+        scaled_product((N, 784), (N, 10), "int32"),
+    ],
+    ids=["read twice", "smaller", "half", "whole"],
+)
+def test_other_scales_stay(graph: Graph) -> None:
+    assert ops(remove_dead(sink_scales(graph))) == ops(graph)

@@ -23,6 +23,21 @@ def test_whole_numbers_come_first_and_by_value():
         in_order(["a", "b", "a"])
 
 
+@pytest.mark.parametrize(
+    ("known", "asked", "expected"),
+    [
+        (["client_07", "client_12"], "client_7", "did you mean `client_07`"),
+        (["anna", "bert"], "ANNA", "did you mean `anna`?"),
+        (["anna", "bert"], "zoe", "the ids are `anna`, `bert`"),
+        (["a1", "b2", "c3", "d4"], "writer", "the ids are `a1`, `b2`, `c3`, …"),
+    ],
+)
+def test_an_unknown_client_is_offered_what_there_is(known: list[str], asked: str, expected: str) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        chosen(ReadClients(tuple(known), str.upper), [asked])
+    assert expected in str(caught.value)
+
+
 def test_data_is_read_when_it_is_asked_for():
     read = []
     data = ReadClients(("a", "b"), lambda client: read.append(client) or client.upper())

@@ -78,6 +78,7 @@ class BatchedWork:
             else:
                 lengths = np.array(sorted(window.lengths, reverse=True), np.int32)
                 yield from by_length(window, min(most, self.block(lengths)))
+            del window  # let go of before the next one is read
 
     def _chunk_size(self, clients: Iterable[ClientTask]) -> int:
         """At least one chunk for each thread, where the number of clients is known."""

@@ -37,7 +37,7 @@ class SequentialWork:
         """The clients' tensors. Data are copied here, so only one thread at a time may do it."""
         with self.lock:
             for store in self.stores:
-                store.make_room()
+                store.make_room(read)
             return self.layout.pack(self.stores, read.values)
 
     def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable) -> Chunk:

@@ -58,7 +58,7 @@ class VectorisedWork:
         """The clients' tensors. Data are copied here, so only one thread at a time may do it."""
         with self.lock:
             for store in self.stores:
-                store.make_room()
+                store.make_room(read)
             return _Packing(self, read.values).feeds()
 
     def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable) -> Chunk:

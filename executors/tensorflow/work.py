@@ -31,7 +31,7 @@ Outputs = list[NDArray[Any]]
 STEP, USEFUL = LANES, 0.8
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Readable:
     """Clients whose data were read, with their values, and those whose data could not be."""
 

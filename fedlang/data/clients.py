@@ -8,11 +8,11 @@ unless it is in memory anyway, so data of any number of clients passes through t
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,14 +127,14 @@ class _Cut:
     """Reads a client and cuts its batches; for examples that stay in memory anyway, the same batches each time.
 
     Whoever packs batches for an executor can then tell that it has them already. Examples that are read or made
-    anew are not kept: an array seen before is known to stay only when it is still there at the next reading. Nor are
-    arrays that can be changed.
+    anew are not kept, nor anything of them: an array seen before is known to stay only when it is still there at the
+    next reading. Nor are arrays that can be changed.
     """
 
     def __init__(self, reader: Callable[[str], Examples], cut: Callable[[str, Examples], Sequences]) -> None:
         self._reader = reader
         self._cut = cut
-        self._seen: dict[str, weakref.ref[Array]] = {}
+        self._seen: WeakValueDictionary[str, Array] = WeakValueDictionary()
         self._kept: dict[str, tuple[Array, Sequences]] = {}
 
     def __call__(self, client: str) -> Sequences:
@@ -145,10 +145,9 @@ class _Cut:
             return kept[1]
         made = self._cut(client, examples)
         if all(is_fixed(leaf) for _, leaf in named_leaves(examples)):
-            seen = self._seen.get(client)
-            if seen is not None and seen() is first:
+            if self._seen.get(client) is first:
                 self._kept[client] = (first, made)
-            self._seen[client] = weakref.ref(first)
+            self._seen[client] = first
         return made
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
 from fedlang.data import ClientData, ClientSequences, client_sequences
+from fedlang.data.clients import _Cut
 from fedlang.data.trees import Examples
 from fedlang.diagnostics import DiagnosticError
 from fedlang.run import clients as run
@@ -83,6 +86,30 @@ def test_one_epoch_in_order_copies_nothing() -> None:
     sequence = ClientData.from_list([examples]).batches(2).sequence("0")
     assert np.shares_memory(rows_of(sequence, "x").rows, examples["x"])
     assert rows_of(sequence, "x").splits is rows_of(sequence, "y").splits
+
+
+def test_batches_of_examples_that_stay_are_the_same_ones() -> None:
+    data = ClientData.from_list([numbers(5)]).batches(2)
+    first, second, third = (rows_of(data.sequence("0"), "x") for _ in range(3))
+    assert first is not second
+    assert second is third
+
+
+def test_nothing_is_kept_of_examples_made_anew() -> None:
+    made: list[weakref.ref[Array]] = []
+
+    def examples(client: str) -> dict[str, Array]:
+        found = numbers(5)
+        made.extend(weakref.ref(leaf) for leaf in found.values())
+        return found
+
+    cut = ClientData.from_function(["0", "1"], examples).batches(2).reader
+    assert isinstance(cut, _Cut)
+    for client in ("0", "1") * 3:
+        cut(client)
+    gc.collect()
+    assert all(leaf() is None for leaf in made)
+    assert not cut._seen, "not even that the client was there"
 
 
 def test_a_shuffle_depends_on_seed_client_and_epoch_only() -> None:

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 
 from fedlang.executors.tensorflow import store as store_module
-from fedlang.executors.tensorflow.store import Store
+from fedlang.executors.tensorflow.store import Place, Store
 from fedlang.ir.graph import Tensor
 from fedlang.run.sequences import Elements, Rows, fix
 from fedlang.types.dims import fresh_unknown
+
+
+class Running:
+    """A chunk, as long as it runs."""
 
 
 def rows(count: int, value: float = 1.0) -> Rows:
@@ -48,21 +52,86 @@ def test_what_is_shown_stays_when_the_store_grows_or_is_emptied(monkeypatch: pyt
     more = [rows(100, 3.0) for _ in range(3)]
     for each in more:
         store.place((each,))
-    store.make_room()
-    assert store.columns[0].used == 1
+    store.make_room(Running())
+    assert store.rows.most == 0
     store.place((rows(5, 9.0),))
     np.testing.assert_array_equal(shown[1:6], np.full((5, 3), 7.0))
 
 
-def test_rows_of_arrays_that_are_gone_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "LOOK", 1000)
+def test_rows_of_arrays_that_are_gone_are_written_over() -> None:
     store = Store((Tensor("float32", (3,)),), split=False)
     kept = rows(10)
-    store.place((kept,))
+    place = store.place((kept,))
     for _ in range(50):
-        store.make_room()
+        store.make_room(Running())
         store.place((rows(100),))
-    assert store.columns[0].used < 1000
+    assert store.rows.size < 300
+    assert len(store.places) < 5
+    assert store.place((kept,)) is place, "data that somebody keeps are packed once"
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("split", [False, True])
+def test_rows_stay_as_long_as_somebody_needs_them(*, split: bool, fixed: bool) -> None:
+    random = np.random.default_rng(1)
+    store = Store((Tensor("float32", (fresh_unknown(), 3) if split else (3,)),), split=split)
+    running: list[tuple[Running, list[tuple[Rows, Place]], np.ndarray]] = []
+    for number in range(300):
+        chunk = Running()
+        store.make_room(chunk)
+        packed = []
+        for count in random.integers(0, 30, 8).tolist():
+            array = np.full((count, 3), number + 1, np.float32)
+            made = Rows(fix(array) if fixed else array, np.array([0, count // 3, count]) if split else None)
+            if fixed and split:
+                fix(made.splits)
+            packed.append((made, store.place((made,))))
+        running.append((chunk, packed, np.asarray(store.tensors()[0])))
+        del running[: len(running) - int(random.integers(1, 4))]
+        for _, clients, shown in running:
+            for own, place in clients:
+                np.testing.assert_array_equal(shown[place.start : place.start + len(own.rows)], own.rows)
+                if split:
+                    bounds = store.splits.array[place.first_split : place.first_split + 3]
+                    np.testing.assert_array_equal(bounds - place.start, own.splits)
+        del chunk, packed, made, array
+    assert store.rows.size <= 4 * 4 * 8 * 30
+    assert store.bounds.size <= 4 * 4 * 8 * 3
+    assert not store.columns[0].array[0].any()
+
+
+def test_arrays_that_can_be_changed_and_stay_take_no_more_room_each_time() -> None:
+    store = Store((Tensor("float32", (3,)),), split=False)
+    stays = Rows(np.ones((10, 3), np.float32))
+    for _ in range(50):
+        chunk = Running()
+        store.make_room(chunk)
+        store.place((stays,))
+    assert store.rows.size < 100
+    assert len(store.passing) < 10
+
+
+def test_room_that_nobody_needs_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "LOOK", 1000)
+    store = Store((Tensor("float32", (3,)),), split=False)
+    large = rows(10_000)
+    store.place((large,))
+    del large
+    for _ in range(100):
+        store.make_room(Running())
+        store.place((rows(10),))
+    assert store.rows.size < 100
+
+
+def test_sizes_that_the_type_leaves_open_are_those_of_the_rows_in_use() -> None:
+    store = Store((Tensor("float32", (fresh_unknown(),)),), split=False)
+    for width in (3, 5):
+        made = Rows(fix(np.full((4, width), width, np.float32)))
+        place = store.place((made,))
+        store.make_room(Running())
+        (shown,) = store.tensors()
+        np.testing.assert_array_equal(shown[place.start : place.start + 4], made.rows)
+        del made
 
 
 def test_ranges_keep_their_splits() -> None:
@@ -72,3 +141,5 @@ def test_ranges_keep_their_splits() -> None:
     assert place.length == 2
     splits = store.splits.array[place.first_split : place.first_split + 3]
     np.testing.assert_array_equal(splits, [4, 6, 6])
+    nobody = store.place((Elements(()),))
+    assert (nobody.length, nobody.rows) == (0, 0)

@@ -15,14 +15,17 @@ from fedlang.ir.graph import Node, Tensor
 from fedlang.run.externs import find_extern, find_vjp
 from fedlang.run.values import as_array
 
-from .attributes import integer
+from .attributes import flag, integer, integers
 from .dtypes import TF_DTYPES
 from .scope import Scope
+from .together import together
 
 
 def extern(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
     """The results of the function that the node's handle names."""
     handle = str(node.attribute("handle"))
+    if is_together(node):
+        return _shaped(node, _called_together(node, handle, inputs, derived=False))
     function = find_extern(handle, span)
     traced = getattr(function, "function", None)
     if traced is None:
@@ -35,6 +38,8 @@ def extern(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
 def extern_vjp(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
     """The derivatives by the inputs that are floats, from the cotangents of the results that are."""
     handle = str(node.attribute("handle"))
+    if is_together(node):
+        return _shaped(node, _called_together(node, handle, inputs, derived=True))
     function = find_vjp(handle, span)
     count = integer(node, "arguments")
     arguments, cotangents = inputs[:count], inputs[count:]
@@ -48,6 +53,16 @@ def extern_vjp(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
     by = [argument for argument in arguments if argument.dtype.is_floating]
     found = tf.gradients(targets, by, cotangents, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return _shaped(node, [tf.convert_to_tensor(each) for each in found])
+
+
+def is_together(node: Node) -> bool:
+    """Whether a node calls a function for all clients."""
+    return "batched" in dict(node.attributes)
+
+
+def _called_together(node: Node, handle: str, inputs: list[Any], *, derived: bool) -> list[Any]:
+    batched = tuple(map(bool, integers(node, "batched")))
+    return list(together(handle, derived, batched, padded=flag(node, "padded")).function(*inputs))
 
 
 def _remembered(handle: str, inputs: list[Any], make: Callable[[], list[Any]]) -> list[Any]:

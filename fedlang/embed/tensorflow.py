@@ -23,11 +23,17 @@ class TensorFlowExtern:
 
     `function` is the `tf.function`; `vjp_function`, where TensorFlow cannot derive it, takes the arguments and the
     cotangents of the results that are floats, and gives the cotangents of the arguments that are.
+
+    `padded`, where clients may be computed together, takes one more argument, int32, after the others: how many rows
+    of the batch (the arguments' first axis where its size is open) are the client's own. Rows of zeros follow them,
+    and its results must be what `function` gives for the own rows alone. `apart` says why there is none.
     """
 
-    def __init__(self, function: Any, vjp_function: Any = None) -> None:
+    def __init__(self, function: Any, vjp_function: Any = None, *, padded: Any = None, apart: str = "") -> None:
         self.function = function
         self.vjp_function = vjp_function
+        self.padded = padded
+        self.apart = apart
 
     def call(self, *arrays: Any) -> tuple[Any, ...]:
         """The results for NumPy arrays."""

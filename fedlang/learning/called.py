@@ -23,9 +23,10 @@ from typing import Any
 
 from fedlang.embed.tensorflow import TensorFlowExtern
 from fedlang.learning import errors
-from fedlang.learning.metrics import SummedMetric, metrics_of
+from fedlang.learning.metrics import SummedMetric, metrics_of, mixing_metric
 from fedlang.learning.names import field_name, field_path, verify_no_clash
-from fedlang.learning.objectives import objective_of
+from fedlang.learning.objectives import mixing_loss, objective_of, padded_objective_of
+from fedlang.learning.rowwise import mixing
 from fedlang.learning.signature import Signature, print_type
 from fedlang.learning.specs import float_type
 from fedlang.learning.translation import FieldPath, Module, Translation, print_function
@@ -41,7 +42,7 @@ def call_model(model: Any, loss: Any, spec: Signature, metrics: Sequence[Any] | 
     if not calls.variables:
         raise errors.nothing_to_train(model.name)
     output = calls.output()
-    judged = _Judged(calls, objective_of(loss), metrics_of(metrics, loss, spec.y, output))
+    judged = _Judged(calls, loss, metrics_of(metrics, loss, spec.y, output))
     name = f"{field_name(model.name)}_{next(_numbers)}"
     declarations = (*_types(calls, judged), *_step(name, calls, judged), *_judgement(name, calls, judged, output))
     imports = {"learning.evaluation": frozenset({"evaluate"}), "learning.model": frozenset({"count"})}
@@ -161,33 +162,55 @@ class _Judged:
     """A model with its loss and metrics."""
 
     calls: Calls
-    objective: Callable[[Any, Any], Any]
+    loss: Any
     metrics: tuple[SummedMetric, ...]
 
     def step(self, *leaves: Any) -> list[Any]:
         """Leaves of the weights, of a batch, and a key, to the mean loss, what was seen, and the sums."""
-        weights, batch = leaves[: len(self.calls.order)], leaves[len(self.calls.order) : -1]
-        x, y = self.calls.spec.batch_of(batch)
-        predicted, penalties, seen = self.calls.forward(weights, x, leaves[-1])
-        loss, sums = self._sums(x, y, predicted, penalties)
-        return [loss, *seen, *sums]
+        return self._step(leaves, None)
+
+    def padded_step(self, *leaves: Any) -> list[Any]:
+        """The same of a batch with rows of zeros behind its own; how many are its own comes last."""
+        return self._step(leaves[:-1], leaves[-1])
 
     def measure(self, *leaves: Any) -> list[Any]:
         """Leaves of the weights and of a batch, to sums over its examples, in the order of the fields."""
+        return self._measure(leaves, None)
+
+    def padded_measure(self, *leaves: Any) -> list[Any]:
+        """The same of a batch with rows of zeros behind its own; how many are its own comes last."""
+        return self._measure(leaves[:-1], leaves[-1])
+
+    def _step(self, leaves: Sequence[Any], rows: Any) -> list[Any]:
+        weights, batch = leaves[: len(self.calls.order)], leaves[len(self.calls.order) : -1]
+        x, y = self.calls.spec.batch_of(batch)
+        predicted, penalties, seen = self.calls.forward(weights, x, leaves[-1])
+        loss, sums = self._sums(x, y, predicted, penalties, rows)
+        return [loss, *seen, *sums]
+
+    def _measure(self, leaves: Sequence[Any], rows: Any) -> list[Any]:
         weights, batch = leaves[: len(self.calls.order)], leaves[len(self.calls.order) :]
         x, y = self.calls.spec.batch_of(batch)
         predicted, penalties, _ = self.calls.forward(weights, x)
-        return self._sums(x, y, predicted, penalties)[1]
+        return self._sums(x, y, predicted, penalties, rows)[1]
 
-    def _sums(self, x: Any, y: Any, predicted: Any, penalties: Sequence[Any]) -> tuple[Any, list[Any]]:
-        """The mean loss; and the leaves of `Sums`."""
+    def _sums(self, x: Any, y: Any, predicted: Any, penalties: Sequence[Any], rows: Any) -> tuple[Any, list[Any]]:
+        """The mean loss; and the leaves of `Sums`. Of all rows, or of the first ones."""
         import tensorflow as tf
 
-        examples = tf.cast(tf.shape(tf.nest.flatten(x)[0])[0], tf.float32)
-        loss = tf.add_n([self.objective(y, predicted), *penalties])
+        count = tf.shape(tf.nest.flatten(x)[0])[0]
+        own = None if rows is None else tf.range(count) < rows
+        judged = objective_of(self.loss)(y, predicted) if own is None else padded_objective_of(self.loss)(y, predicted, own)
+        loss = tf.add_n([judged, *penalties])
+        examples = tf.cast(count if rows is None else rows, tf.float32)
         found = {"examples": [examples], "loss": [examples * loss]}
-        found |= {metric.name: metric.sums(y, predicted) for metric in self.metrics}
+        found |= {metric.name: metric.sums(y, predicted, own) for metric in self.metrics}
         return loss, [leaf for name in sorted(found) for leaf in found[name]]
+
+    def mixing(self, *, training: bool) -> str:
+        """What may mix the examples of a batch, and why; "" where rows behind a batch change nothing."""
+        model = self.calls.model
+        return mixing(model, training=training) or mixing_loss(self.loss) or mixing_metric(self.metrics)
 
     def finish(self, *leaves: Any) -> list[Any]:
         """The sums over all examples, to means and the metrics' results, in the order of the fields."""
@@ -200,10 +223,23 @@ class _Judged:
 
 
 def _register(name: str, function: Callable[..., Any], specs: Sequence[Any]) -> None:
+    register_extern(name, TensorFlowExtern(_traced(function, specs)))
+
+
+def _register_padded(
+    name: str, function: Callable[..., Any], padded: Callable[..., Any], specs: Sequence[Any], mixing: str
+) -> None:
+    """A function of batches; its form for padded ones too, where nothing mixes examples."""
     import tensorflow as tf
 
-    traced = tf.function(function, input_signature=list(specs), autograph=False, reduce_retracing=True)
-    register_extern(name, TensorFlowExtern(traced))
+    form = None if mixing else _traced(padded, [*specs, tf.TensorSpec([], tf.int32)])
+    register_extern(name, TensorFlowExtern(_traced(function, specs), padded=form, apart=mixing))
+
+
+def _traced(function: Callable[..., Any], specs: Sequence[Any]) -> Any:
+    import tensorflow as tf
+
+    return tf.function(function, input_signature=list(specs), autograph=False, reduce_retracing=True)
 
 
 # ---- the module's text ----
@@ -226,7 +262,8 @@ def _step(name: str, calls: Calls, judged: _Judged) -> Iterator[str]:
     import tensorflow as tf
 
     key = tf.TensorSpec([2], tf.uint32)
-    _register(f"{name}_step", judged.step, [*calls.specs, *calls.spec.batch_specs, key])
+    specs = [*calls.specs, *calls.spec.batch_specs, key]
+    _register_padded(f"{name}_step", judged.step, judged.padded_step, specs, judged.mixing(training=True))
     result = "{loss: float32, seen: Seen, sums: Sums}" if calls.seen else "{loss: float32, sums: Sums}"
     yield f"extern fn {name}_step(w: Weights, batch: Example[?], key: Key) -> {result}"
     yield print_function(
@@ -244,7 +281,8 @@ def _step(name: str, calls: Calls, judged: _Judged) -> Iterator[str]:
 def _judgement(name: str, calls: Calls, judged: _Judged, output: Any) -> Iterator[str]:
     import tensorflow as tf
 
-    _register(f"{name}_measure", judged.measure, [*calls.specs, *calls.spec.batch_specs])
+    specs = [*calls.specs, *calls.spec.batch_specs]
+    _register_padded(f"{name}_measure", judged.measure, judged.padded_measure, specs, judged.mixing(training=False))
     _register(f"{name}_finish", judged.finish, _sum_specs(judged.metrics))
     yield f"extern fn {name}_measure(w: Weights, batch: Example[?]) -> Sums"
     yield f"extern fn {name}_finish(sums: Sums) -> Measured"

@@ -8,14 +8,15 @@ of clients' AUCs. Metrics whose variables are no sums (those that begin at somet
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from fedlang.learning import errors
 from fedlang.learning.names import field_name, verify_no_clash
-from fedlang.learning.objectives import name_of
+from fedlang.learning.objectives import is_of_keras, name_of
 from fedlang.learning.specs import Part, float_type
 
 TAKEN = ("loss", "examples")
@@ -29,18 +30,20 @@ class SummedMetric:
     metric: Any = field(repr=False)
     fields: Mapping[str, tuple[int, ...]]
     order: tuple[int, ...]  # the places of the fields' variables in the metric
+    weighted: int = 0  # how many axes the weights of examples have; 0 where it takes none
 
     @property
     def type(self) -> Mapping[str, str]:
         """The type of its sums, for `print_type`."""
         return {name: float_type(shape) for name, shape in self.fields.items()}
 
-    def sums(self, y: Any, predicted: Any) -> list[Any]:
-        """What a batch adds, a leaf a field."""
+    def sums(self, y: Any, predicted: Any, own: Any = None) -> list[Any]:
+        """What a batch adds, a leaf a field: of the examples that `own`, bool [batch], says to be there, or all."""
         import tensorflow as tf
 
         zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.metric.variables]
-        after = self.metric.stateless_update_state(zeros, y, predicted)
+        given = {} if own is None else {"sample_weight": _spread(own, tf.shape(y)[: self.weighted])}
+        after = self.metric.stateless_update_state(zeros, y, predicted, **given)
         return [tf.cast(after[place], tf.float32) for place in self.order]
 
     def result(self, sums: Sequence[Any]) -> Any:
@@ -51,6 +54,22 @@ class SummedMetric:
         given = dict(zip(self.order, sums, strict=True))
         found = self.metric.stateless_result([tf.cast(given[k], variables[k].dtype) for k in range(len(variables))])
         return tf.cast(tf.reduce_mean(found), tf.float32)
+
+
+def _spread(own: Any, shape: Any) -> Any:
+    """Weights of that shape: one for what belongs to an example that is there, else zero."""
+    import tensorflow as tf
+
+    ones = tf.ones(shape)
+    return tf.reshape(tf.cast(own, tf.float32), [-1, *[1] * (len(ones.shape) - 1)]) * ones
+
+
+def mixing_metric(metrics: Sequence[SummedMetric]) -> str:
+    """Which metric cannot leave examples out, and why; "" where all can."""
+    for each in metrics:
+        if not each.weighted:
+            return f"what the metric `{each.name}` does with a batch is not known"
+    return ""
 
 
 def metrics_of(given: Sequence[Any] | None, loss: Any, y: Any, output: Any) -> tuple[SummedMetric, ...]:
@@ -84,7 +103,27 @@ def _summed(given: Any, y: Part, output: Any) -> SummedMetric:
     names = [field_name(variable.name) for variable in metric.variables]
     order = tuple(sorted(range(len(names)), key=names.__getitem__))
     fields = {names[k]: tuple(int(n) for n in metric.variables[k].shape) for k in order}
-    return SummedMetric(field_name(metric.name), metric, fields, order)
+    found = SummedMetric(field_name(metric.name), metric, fields, order)
+    return replace(found, weighted=_weighted(found, y, output))
+
+
+def _weighted(found: SummedMetric, y: Part, output: Any) -> int:
+    """How many axes a metric's weights have, so that examples of weight zero count for nothing: tried, for metrics of
+    Keras with one function or none."""
+    import tensorflow as tf
+
+    if not is_of_keras(type(found.metric)) or not is_of_keras(getattr(found.metric, "_fn", type(found.metric))):
+        return 0
+    rng = np.random.default_rng(0)
+    predicted = tf.constant(rng.random((5, *output.shape[1:])), output.dtype)
+    labels = tf.constant(rng.integers(0, 2, (5, *y.shape)), y.dtype)
+    expected = found.sums(labels[:3], predicted[:3])
+    for axes in range(1, len(y.shape) + 2):
+        with suppress(ValueError, TypeError, tf.errors.InvalidArgumentError):
+            given = replace(found, weighted=axes).sums(labels, predicted, tf.range(5) < 3)
+            if all(np.allclose(*pair, rtol=1e-5, atol=1e-6) for pair in zip(given, expected, strict=True)):
+                return axes
+    return 0
 
 
 def _accuracy(y: Part, output: Any) -> str:

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
 
 Objective = Callable[[Any, Any], Any]
+PaddedObjective = Callable[[Any, Any, Any], Any]
+
+BY_EXAMPLE = frozenset(
+    {
+        *("mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error"),
+        *("mean_squared_logarithmic_error", "cosine_similarity", "huber", "log_cosh", "kl_divergence", "poisson"),
+        *("binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy"),
+        *("categorical_focal_crossentropy", "sparse_categorical_crossentropy", "categorical_hinge"),
+    }
+)
+"""Functions of Keras that give each example a loss of its own. A hinge looks at all labels for their kind."""
 
 
 def objective_of(loss: Any) -> Objective:
@@ -27,6 +39,43 @@ def objective_of(loss: Any) -> Objective:
     return lambda y, predicted: tf.reduce_mean(tf.cast(function(y, predicted), tf.float32))
 
 
+def padded_objective_of(loss: Any) -> PaddedObjective:
+    """The same, of the examples that the third argument, bool [batch], says to be there; for losses by example."""
+    import tensorflow as tf
+
+    function = copy(loss_object(loss))
+    total, function.reduction = function.reduction == "sum", "none"
+
+    def objective(y: Any, predicted: Any, own: Any) -> Any:
+        each = tf.cast(function(y, predicted), tf.float32)
+        parts = [size or 1 for size in each.shape[1:]]
+        kept = tf.where(tf.reshape(own, [-1, *(1 for _ in parts)]), each, 0.0)
+        if total:
+            return tf.reduce_sum(kept)
+        count = tf.reduce_sum(tf.cast(own, tf.float32)) * tf.cast(tf.reduce_prod(tf.shape(each)[1:]), tf.float32)
+        return tf.reduce_sum(kept) / count
+
+    return objective
+
+
+def mixing_loss(loss: Any) -> str:
+    """Why a loss is no mean or sum of a loss for each example; "" where it is one."""
+    if isinstance(loss, tuple | list) or (isinstance(loss, Mapping) and not {"class_name", "config"} <= set(loss)):
+        return "the model has several losses"
+    found = loss_object(loss)
+    function, given = getattr(found, "fn", None), found.get_config()
+    known = is_of_keras(function) and type(found).__module__.startswith(("keras.", "fedlang."))
+    usual = given.get("axis", -1) == -1 and given.get("ignore_class") is None
+    if known and usual and function.__name__ in BY_EXAMPLE:
+        return ""
+    return f"what the loss `{name_of(loss)}` does with a batch is not known"
+
+
+def is_of_keras(function: Any) -> bool:
+    """Whether a function or class is one of Keras's own."""
+    return str(getattr(function, "__module__", "")).startswith("keras.")
+
+
 def loss_object(loss: Any) -> Any:
     """A `keras.losses.Loss`, which fits the ranks of labels and predictions to each other."""
     import keras
@@ -37,6 +86,8 @@ def loss_object(loss: Any) -> Any:
 
     class OfFunction(keras.losses.Loss):  # type: ignore[misc]
         """A function as a loss."""
+
+        fn = staticmethod(found)
 
         def call(self, y_true: Any, y_pred: Any) -> Any:
             return found(_as_ranked(y_true, y_pred), y_pred)

@@ -35,9 +35,9 @@ from fedlang.ir.graph import Builder, Graph, LeafType, Node, Sequence, Tensor
 from fedlang.ir.operations import OPERATIONS
 from fedlang.types.dims import Atom, Dim, Quotient, Size, atoms_of, fresh_named
 
-from . import batch_control, batch_rules, batch_sequences
+from . import batch_control, batch_externs, batch_rules, batch_sequences
 from .batch_maps import push_maps, renamed
-from .batch_values import INT, Batching, Items, Known, Mapped, NotBatchable, Value
+from .batch_values import INT, Apart, Batching, Items, Known, Mapped, NotBatchable, Value, one_by_one
 
 __all__ = ["Batched", "Feed", "NotBatchable", "batch_graph"]
 
@@ -73,13 +73,16 @@ class Batched:
     clients: Atom
 
 
-def batch_graph(graph: Graph, varies: tuple[bool, ...], *, packed: str = "zero") -> Batched:
+def batch_graph(
+    graph: Graph, varies: tuple[bool, ...], *, packed: str = "zero", apart: Apart = one_by_one
+) -> Batched:
     """The graph for all clients; `varies` says which parameters differ. Raises `NotBatchable`.
 
-    `packed` "dirty" makes a graph that trusts no padding of its parameters, not even the zero row.
+    `packed` "dirty" makes a graph that trusts no padding of its parameters, not even the zero row. `apart` says which
+    functions from Python are called for one client at a time, and why (`batch_externs.py`).
     """
     graph = move_maps(graph)
-    batching = Batching(Builder(), fresh_named("clients"), packed=packed)
+    batching = Batching(Builder(), fresh_named("clients"), packed=packed, apart=apart)
     arguments, feeds = _Parameters(batching, graph, varies).make()
     results = _run(batching, graph, arguments)
     outputs, sizes = _results(batching, graph, results)
@@ -297,4 +300,4 @@ def _effect(batching: Batching, node: Node, inputs: list[Known], types: list[Lea
     return []
 
 
-GROUPS = {"sequence": _sequence, "control": _control, "effect": _effect}
+GROUPS = {"sequence": _sequence, "control": _control, "effect": _effect, "extern": batch_externs.extern}

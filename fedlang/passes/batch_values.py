@@ -8,9 +8,10 @@ it is each client's (`lengths`). Values stand left-aligned; what lies behind a c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from fedlang.ir.graph import Attribute, Builder, Graph, Node, Sequence, Tensor
 from fedlang.source import Span
@@ -84,12 +85,22 @@ class Mapped:
 
 Known = Value | Items | Mapped
 
+Apart: TypeAlias = Callable[[Node, tuple[bool, ...], bool], str]
+"""Why a function from Python is called client by client, or "". Told are its node, which of its arguments differ from
+client to client, and whether they are padded."""
+
+
+def one_by_one(node: Node, batched: tuple[bool, ...], padded: bool) -> str:  # noqa: FBT001 (positional, as `Apart` is)
+    """What holds of a function that nothing else is known of."""
+    return f"`{node.attribute('handle')}` from Python is called for one client at a time"
+
 
 @dataclass(slots=True)
 class Batching:
     """The graph being made, and what holds in it.
 
     `live`: bool [C], the clients that take part here; None for all. `packed`: what the padding of parameters holds.
+    `apart`: why a function from Python is called client by client (`batch_externs.py`), or "".
     """
 
     builder: Builder
@@ -99,6 +110,7 @@ class Batching:
     live: int | None = None
     span: Span | None = None
     packed: str = "zero"
+    apart: Apart = one_by_one
 
     # Nodes
 
@@ -287,7 +299,7 @@ class Batching:
 
     def inner(self, builder: Builder) -> Batching:
         """What holds in the body of a loop, before its parameters are there: nothing but the clients."""
-        return Batching(builder, self.clients, span=self.span, packed=self.packed)
+        return Batching(builder, self.clients, span=self.span, packed=self.packed, apart=self.apart)
 
 
 def _number(fill: bool | int | float, dtype: str) -> bool | int | float:

@@ -1,0 +1,179 @@
+"""Functions from Python for all clients at once: TensorFlow's own vectorisation (`tf.vectorized_map`) of one call.
+
+A function takes part where it says so: it has a form for padded arguments (`TensorFlowExtern.padded`). Whether
+TensorFlow can vectorise it is tried when the program is compiled. TensorFlow runs what it cannot vectorise in a loop
+over the clients inside the call, which takes longer than clients one by one: so such loops are looked for, and only
+those that draw random numbers are let pass.
+
+A derivative is vectorised together with the call it belongs to, a second time; TensorFlow merges what both compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from logging import CRITICAL
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from fedlang.ir.graph import Node
+from fedlang.run.externs import find_extern
+
+from .start import tf
+
+LOOPS = ("While", "StatelessWhile")
+DRAWS = frozenset(
+    ["StatelessRandomUniformV2", "StatelessRandomNormalV2", "StatelessRandomGetKeyCounter", "StatelessRandomGetAlg"]
+)
+AROUND = frozenset(  # what a loop over clients has around the operation that it is for
+    {
+        *("Placeholder", "Const", "Identity", "NoOp", "AddV2", "Less", "Cast", "Shape", "StridedSlice", "ExpandDims"),
+        *("GatherV2", "Pack", "Reshape", "Minimum", "Maximum", "LogicalAnd", "Range", "Fill"),
+        *("TensorListReserve", "TensorListSetItem", "TensorListGetItem", "TensorListStack", "TensorListFromTensor"),
+        *("PlaceholderWithDefault", "_Arg", "_Retval"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Together:
+    """A function of all clients' arguments, the axis of clients in front; or the reason why there is none."""
+
+    function: Any
+    reason: str = ""
+
+
+_made: WeakKeyDictionary[Any, dict[Any, Together]] = WeakKeyDictionary()
+
+
+def apart(node: Node, batched: tuple[bool, ...], padded: bool) -> str:  # noqa: FBT001 (as `Apart` is called)
+    """Why a node's clients are called one by one; "" where they are called together."""
+    return together(str(node.attribute("handle")), node.op == "extern_vjp", batched, padded=padded).reason
+
+
+def together(handle: str, derived: bool, batched: tuple[bool, ...], *, padded: bool) -> Together:  # noqa: FBT001
+    """The function that a name stands for, or its derivative, for all clients. Made once."""
+    function = find_extern(handle)
+    known = _made.setdefault(function, {})
+    key = derived, batched, padded
+    if key not in known:
+        known[key] = _make(handle, function, *key)
+    return known[key]
+
+
+def _make(handle: str, function: Any, derived: bool, batched: tuple[bool, ...], padded: bool) -> Together:  # noqa: FBT001
+    form = getattr(function, "padded", None)
+    if form is None:
+        said = getattr(function, "apart", "") or "it is called for one client at a time"
+        return Together(None, f"`{handle}` from Python: {said}")
+    one = form if padded else function.function
+    stacked = (*batched, True) if padded else batched
+    call = _derivative(one, len(stacked), len(batched)) if derived else one.python_function
+    specs = _specs(one, stacked, derived)
+    flags = (*stacked, *[True] * (len(specs) - len(stacked)))
+    whole = tf.function(_vectorised(call, flags), input_signature=specs, autograph=False)
+    with _quiet():
+        try:
+            traced = whole.get_concrete_function()
+        except Exception as error:  # noqa: BLE001 (whatever TensorFlow's vectorisation stumbles over)
+            said = str(error).strip().partition("\n")[0]
+            return Together(None, f"`{handle}` from Python: TensorFlow does not vectorise it ({said[:120]})")
+    looped = sorted(set(_looped(traced.graph.as_graph_def())))
+    if looped:
+        names = ", ".join(f"`{name}`" for name in looped[:3])
+        return Together(None, f"`{handle}` from Python: TensorFlow has no vectorised {names}")
+    return Together(whole)
+
+
+def _vectorised(call: Callable[..., Any], flags: tuple[bool, ...]) -> Callable[..., list[Any]]:
+    """The call for all clients. Their number is read from one input alone: what is computed only to be asked for its
+    size, a key that the function does not use, is not computed at all."""
+
+    def run(*inputs: Any) -> list[Any]:
+        signed = [_signed(value) for value in inputs]
+
+        def each(client: Any) -> list[Any]:
+            given = [tf.gather(value, client) if flag else value for value, flag in zip(signed, flags, strict=True)]
+            return list(call(*(tf.cast(value, whole.dtype) for value, whole in zip(given, inputs, strict=True))))
+
+        clients = tf.shape(signed[flags.index(True)])[0]
+        return list(tf.vectorized_map(each, tf.range(clients), fallback_to_while_loop=True, warn=False))
+
+    return run
+
+
+def _signed(value: Any) -> Any:
+    """Keys as signed numbers of the same bits: TensorFlow has no vectorised way to take unsigned rows apart."""
+    return tf.bitcast(value, tf.int32) if value.dtype == tf.uint32 else value
+
+
+def _derivative(one: Any, taken: int, arguments: int) -> Callable[..., list[Any]]:
+    """The derivatives by the arguments that are floats; `taken` inputs are the function's own, then cotangents."""
+
+    def derive(*inputs: Any) -> list[Any]:
+        by = [each for each in inputs[:arguments] if each.dtype.is_floating]
+        with tf.GradientTape() as tape:
+            tape.watch(by)
+            results = [each for each in one.python_function(*inputs[:taken]) if each.dtype.is_floating]
+        found = tape.gradient(results, by, list(inputs[taken:]), tf.UnconnectedGradients.ZERO)
+        return [tf.convert_to_tensor(each) for each in found]
+
+    return derive
+
+
+def _specs(one: Any, stacked: tuple[bool, ...], derived: bool) -> list[Any]:  # noqa: FBT001
+    """The signature with an axis of clients; a derivative takes cotangents of the results that are floats."""
+    own = one.input_signature
+    specs = [_stack(spec) if flag else spec for spec, flag in zip(own, stacked, strict=True)]
+    if derived:
+        results = one.get_concrete_function().structured_outputs
+        specs += [_stack(each) for each in tf.nest.flatten(results) if each.dtype.is_floating]
+    return specs
+
+
+def _stack(spec: Any) -> Any:
+    return tf.TensorSpec([None, *spec.shape], spec.dtype)
+
+
+def _looped(graph: Any) -> Iterator[str]:
+    """What runs in loops, but for random numbers."""
+    functions = {function.signature.name: function.node_def for function in graph.library.function}
+
+    def walk(nodes: Any, *, inside: bool) -> Iterator[str]:
+        for node in nodes:
+            if inside and node.op not in AROUND | DRAWS:
+                yield node.op
+            for attribute in node.attr.values():
+                called = attribute.func.name
+                if called in functions:
+                    yield from walk(functions[called], inside=inside or node.op in LOOPS)
+
+    yield from walk(graph.node, inside=False)
+
+
+def _teach() -> None:
+    """TensorFlow has no vectorised `Bitcast`, which is in the accuracies of Keras. It is taught one, where its table of
+    vectorised operations is where it was; that is no part of its public face."""
+    with suppress(ImportError, AttributeError, TypeError):
+        from tensorflow.python.ops.parallel_for import pfor
+
+        if "Bitcast" not in pfor._pfor_converter_registry:
+            pfor.RegisterPFor("Bitcast")(
+                lambda given: pfor.wrap(tf.bitcast(given.stacked_input(0), given.get_attr("type")), True)
+            )
+
+
+_teach()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """TensorFlow logs a failed vectorisation in hundreds of lines."""
+    logger = tf.get_logger()
+    before = logger.level
+    logger.setLevel(CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

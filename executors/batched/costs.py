@@ -9,6 +9,8 @@ memory gives depends on how much of it the loop goes over at each step: a client
 when clients run one by one, and leave it when many are vectorised. That, and calls, are what the strategies differ in.
 """
 
+# ruff: noqa: TID252 (executors import each other relatively: installed, they lie inside `fedlang`)
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -19,10 +21,12 @@ from fedlang.ir.graph import Graph, LeafType, Node, Tensor
 from fedlang.ir.operations import operation_of
 from fedlang.passes.batch import Batched
 from fedlang.types.dims import Atom, Quotient, Size, atoms_of, substitute
-from fedlang.types.dtypes import BYTES
+from fedlang.types.dtypes import BYTES, FLOATS
 
+from ..tensorflow.together import operations_in
 from .figures import Figures
 
+PRODUCT = 11.0  # what a product in a function from Python takes beside its arithmetic, in calls
 UNKNOWN = 16  # what a size that only data tell is taken for
 STEPS = 4  # what the number of steps of a loop inside another is taken for
 
@@ -153,6 +157,8 @@ class _Sizes:
                 yield from self._loop(graph, node, looped)
             elif node.op == "cond":
                 yield from (load for body in node.bodies for load in self.loads(body, looped=looped))
+            elif operation_of(node.op).group == "extern":
+                yield self._extern(graph, node, looped)
             elif node.op not in FREE and operation_of(node.op).group not in FREE_GROUPS:
                 yield self._load(graph, node, looped)
 
@@ -187,6 +193,29 @@ class _Sizes:
         if node.op in HARD or node.op in HARD_TOO:
             return replace(load, hard=float(max(self.count(each) for each in (node.tensor, *map(_type, inputs)))))
         return replace(load, moved=load.moved * SLOW.get(node.op, 1.0))
+
+    def _extern(self, graph: Graph, node: Node, looped: bool) -> Load:
+        """A function from Python, by its TensorFlow operations. Its matrices are taken to meet every row once."""
+        index = next(k for k, each in enumerate(graph.nodes) if each is node)
+        used = {dict(each.attributes)["index"] for each in graph.nodes if each.op == "get" and each.inputs == (index,)}
+        small, products = operations_in(node, {k for k in used if isinstance(k, int)})
+        given = [graph.nodes[i].leaf for i in node.inputs]
+        weights = [each for each in given if isinstance(each, Tensor) and self._is_matrix(each)]
+        passes = 2.0 if node.op == "extern_vjp" else 1.0
+        return Load(
+            node.op,
+            looped,
+            calls=small + PRODUCT * products,
+            products=2.0 * passes * UNKNOWN * sum(self.count(each) for each in weights) if products else 0.0,
+            moved=passes * self._sum(tuple(given)),
+        )
+
+    def _is_matrix(self, type: Tensor) -> bool:
+        own = [size for size in type.shape if not self._is_chunk(size)]
+        return type.dtype in FLOATS and len(own) > 1 and all(isinstance(size, int) for size in own)
+
+    def _is_chunk(self, size: Size) -> bool:
+        return not isinstance(size, int) and set(atoms_of(size)) == {self.clients}
 
     def _read(self, node: Node, graph: Graph) -> float:
         """The bytes read of an input; what is broadcast is read as it was."""

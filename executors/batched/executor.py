@@ -26,7 +26,7 @@ from ..tensorflow.guards import guard_rows
 from ..tensorflow.layout import Layout, layout_of
 from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES, tf
-from ..tensorflow.together import apart
+from ..tensorflow.together import apart, verify_together
 from ..tensorflow.vectorised import compile_vectorised
 from .calibration import figures
 from .explaining import Made, watched
@@ -88,6 +88,7 @@ class BatchedExecutor:
         layout = layout_of(own, varies)
         try:
             batched = batch_graph(own, varies, apart=apart)
+            verify_together(batched.graph)
             decided = self._decide(batched, own)
         except NotBatchable as reason:
             batched, decided = None, self._one_by_one(reason.reason)

@@ -15,17 +15,17 @@ from fedlang.ir.graph import Node, Tensor
 from fedlang.run.externs import find_extern, find_vjp
 from fedlang.run.values import as_array
 
-from .attributes import flag, integer, integers
+from .attributes import integer
 from .dtypes import TF_DTYPES
 from .scope import Scope
-from .together import together
+from .together import is_together, of_node
 
 
 def extern(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
     """The results of the function that the node's handle names."""
     handle = str(node.attribute("handle"))
     if is_together(node):
-        return _shaped(node, _called_together(node, handle, inputs, derived=False))
+        return _shaped(node, list(of_node(node).function(*inputs)))
     function = find_extern(handle, span)
     traced = getattr(function, "function", None)
     if traced is None:
@@ -39,7 +39,7 @@ def extern_vjp(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
     """The derivatives by the inputs that are floats, from the cotangents of the results that are."""
     handle = str(node.attribute("handle"))
     if is_together(node):
-        return _shaped(node, _called_together(node, handle, inputs, derived=True))
+        return _shaped(node, list(of_node(node).function(*inputs)))
     function = find_vjp(handle, span)
     count = integer(node, "arguments")
     arguments, cotangents = inputs[:count], inputs[count:]
@@ -53,16 +53,6 @@ def extern_vjp(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
     by = [argument for argument in arguments if argument.dtype.is_floating]
     found = tf.gradients(targets, by, cotangents, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return _shaped(node, [tf.convert_to_tensor(each) for each in found])
-
-
-def is_together(node: Node) -> bool:
-    """Whether a node calls a function for all clients."""
-    return "batched" in dict(node.attributes)
-
-
-def _called_together(node: Node, handle: str, inputs: list[Any], *, derived: bool) -> list[Any]:
-    batched = tuple(map(bool, integers(node, "batched")))
-    return list(together(handle, derived, batched, padded=flag(node, "padded")).function(*inputs))
 
 
 def _remembered(handle: str, inputs: list[Any], make: Callable[[], list[Any]]) -> list[Any]:

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging import CRITICAL
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from fedlang.ir.graph import Node
+from fedlang.ir.graph import Graph, Node
+from fedlang.passes.batch import NotBatchable
 from fedlang.run.externs import find_extern
 
+from .attributes import flag, integers
 from .start import tf
 
 LOOPS = ("While", "StatelessWhile")
@@ -47,12 +49,38 @@ class Together:
 _made: WeakKeyDictionary[Any, dict[Any, Together]] = WeakKeyDictionary()
 
 
-def apart(node: Node, batched: tuple[bool, ...], padded: bool) -> str:  # noqa: FBT001 (as `Apart` is called)
-    """Why a node's clients are called one by one; "" where they are called together."""
-    return together(str(node.attribute("handle")), node.op == "extern_vjp", batched, padded=padded).reason
+def apart(handle: str) -> str:
+    """Why a function is called for one client at a time; "" where it has a form for padded arguments."""
+    function = find_extern(handle)
+    if getattr(function, "padded", None) is not None:
+        return ""
+    said = getattr(function, "apart", "") or "it is called for one client at a time"
+    return f"`{handle}` from Python: {said}"
 
 
-def together(handle: str, derived: bool, batched: tuple[bool, ...], *, padded: bool) -> Together:  # noqa: FBT001
+def verify_together(graph: Graph) -> None:
+    """Raises `NotBatchable` where TensorFlow cannot vectorise a function that a batched graph calls for all clients."""
+    for node in graph.nodes:
+        for body in node.bodies:
+            verify_together(body)
+        if is_together(node):
+            found = of_node(node)
+            if found.reason:
+                raise NotBatchable(found.reason, node)
+
+
+def is_together(node: Node) -> bool:
+    """Whether a node calls a function for all clients."""
+    return "batched" in dict(node.attributes)
+
+
+def of_node(node: Node) -> Together:
+    """The function that a node calls for all clients, or why there is none."""
+    batched = tuple(map(bool, integers(node, "batched")))
+    return together(str(node.attribute("handle")), node.op == "extern_vjp", batched, padded=flag(node, "padded"))
+
+
+def together(handle: str, derived: bool, batched: tuple[bool, ...], *, padded: bool) -> Together:
     """The function that a name stands for, or its derivative, for all clients. Made once."""
     function = find_extern(handle)
     known = _made.setdefault(function, {})
@@ -62,12 +90,44 @@ def together(handle: str, derived: bool, batched: tuple[bool, ...], *, padded: b
     return known[key]
 
 
-def _make(handle: str, function: Any, derived: bool, batched: tuple[bool, ...], padded: bool) -> Together:  # noqa: FBT001
-    form = getattr(function, "padded", None)
-    if form is None:
-        said = getattr(function, "apart", "") or "it is called for one client at a time"
-        return Together(None, f"`{handle}` from Python: {said}")
-    one = form if padded else function.function
+FREE = ("Const", "Placeholder", "Identity", "NoOp")
+PRODUCTS = ("MatMul", "BatchMatMulV2", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "Einsum")
+
+
+def operations_in(node: Node, used: set[int]) -> tuple[int, int]:
+    """How many operations a call takes for these of its results, and how many of them are products.
+
+    A derivative of a single client's call is taken for as many operations as the call, and twice its products.
+    """
+    given = dict(node.attributes)
+    handle, derived = str(given["handle"]), node.op == "extern_vjp"
+    function = getattr(find_extern(handle), "function", None)
+    if function is None:
+        return 1, 0
+    if not is_together(node):
+        count, products = _count(function, None if derived else used)
+        return count, products * (2 if derived else 1)
+    count, products = _count(of_node(node).function, used)
+    forward = _count(of_node(replace(node, op="extern")).function, {0}) if derived else (0, 0)
+    return max(count - forward[0], 1), max(products - forward[1], 0)
+
+
+def _count(function: Any, used: set[int] | None) -> tuple[int, int]:
+    outputs = function.get_concrete_function().graph.outputs
+    found: set[Any] = set()
+    rest = [each.op for k, each in enumerate(outputs) if used is None or k in used]
+    while rest:
+        op = rest.pop()
+        if op not in found:
+            found.add(op)
+            rest += [each.op for each in op.inputs]
+    kinds = [op.type for op in found if op.type not in FREE]
+    products = sum(kind in PRODUCTS for kind in kinds)
+    return len(kinds) - products, products
+
+
+def _make(handle: str, function: Any, derived: bool, batched: tuple[bool, ...], padded: bool) -> Together:
+    one = function.padded if padded else function.function
     stacked = (*batched, True) if padded else batched
     call = _derivative(one, len(stacked), len(batched)) if derived else one.python_function
     specs = _specs(one, stacked, derived)
@@ -76,7 +136,7 @@ def _make(handle: str, function: Any, derived: bool, batched: tuple[bool, ...], 
     with _quiet():
         try:
             traced = whole.get_concrete_function()
-        except Exception as error:  # noqa: BLE001 (whatever TensorFlow's vectorisation stumbles over)
+        except Exception as error:
             said = str(error).strip().partition("\n")[0]
             return Together(None, f"`{handle}` from Python: TensorFlow does not vectorise it ({said[:120]})")
     looped = sorted(set(_looped(traced.graph.as_graph_def())))
@@ -122,7 +182,7 @@ def _derivative(one: Any, taken: int, arguments: int) -> Callable[..., list[Any]
     return derive
 
 
-def _specs(one: Any, stacked: tuple[bool, ...], derived: bool) -> list[Any]:  # noqa: FBT001
+def _specs(one: Any, stacked: tuple[bool, ...], derived: bool) -> list[Any]:
     """The signature with an axis of clients; a derivative takes cotangents of the results that are floats."""
     own = one.input_signature
     specs = [_stack(spec) if flag else spec for spec, flag in zip(own, stacked, strict=True)]

@@ -200,7 +200,9 @@ class _Judged:
 
         count = tf.shape(tf.nest.flatten(x)[0])[0]
         own = None if rows is None else tf.range(count) < rows
-        judged = objective_of(self.loss)(y, predicted) if own is None else padded_objective_of(self.loss)(y, predicted, own)
+        judged = (
+            objective_of(self.loss)(y, predicted) if own is None else padded_objective_of(self.loss)(y, predicted, own)
+        )
         loss = tf.add_n([judged, *penalties])
         examples = tf.cast(count if rows is None else rows, tf.float32)
         found = {"examples": [examples], "loss": [examples * loss]}

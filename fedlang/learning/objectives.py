@@ -64,9 +64,10 @@ def mixing_loss(loss: Any) -> str:
         return "the model has several losses"
     found = loss_object(loss)
     function, given = getattr(found, "fn", None), found.get_config()
+    name = getattr(function, "__name__", "")
     known = is_of_keras(function) and type(found).__module__.startswith(("keras.", "fedlang."))
     usual = given.get("axis", -1) == -1 and given.get("ignore_class") is None
-    if known and usual and function.__name__ in BY_EXAMPLE:
+    if known and usual and name in BY_EXAMPLE:
         return ""
     return f"what the loss `{name_of(loss)}` does with a batch is not known"
 

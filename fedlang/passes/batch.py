@@ -73,9 +73,7 @@ class Batched:
     clients: Atom
 
 
-def batch_graph(
-    graph: Graph, varies: tuple[bool, ...], *, packed: str = "zero", apart: Apart = one_by_one
-) -> Batched:
+def batch_graph(graph: Graph, varies: tuple[bool, ...], *, packed: str = "zero", apart: Apart = one_by_one) -> Batched:
     """The graph for all clients; `varies` says which parameters differ. Raises `NotBatchable`.
 
     `packed` "dirty" makes a graph that trusts no padding of its parameters, not even the zero row. `apart` says which

@@ -13,6 +13,7 @@ from fedlang.types.dims import Size
 
 from .batch_values import Batching, Known, NotBatchable, Value
 
+
 def extern(batching: Batching, node: Node, inputs: list[Known], types: list[LeafType]) -> list[Known]:
     """A call, or its derivative: `arguments` inputs, then the cotangents."""
     values, tensors = _tensors(node, inputs, types)
@@ -24,7 +25,7 @@ def extern(batching: Batching, node: Node, inputs: list[Known], types: list[Leaf
         return _copied(batching, node, values)
     values = [batching.clean(value, type.shape) for value, type in zip(values, tensors, strict=True)]
     batched = tuple(value.batched for value in values[:count])
-    if reason := batching.apart(node, batched, rows is not None):
+    if reason := batching.apart(str(node.attribute("handle"))):
         raise NotBatchable(reason, node)
     arguments = tuple(value.id for value in values[:count])
     counts = () if rows is None else (batching.length_of(rows),)

@@ -85,14 +85,13 @@ class Mapped:
 
 Known = Value | Items | Mapped
 
-Apart: TypeAlias = Callable[[Node, tuple[bool, ...], bool], str]
-"""Why a function from Python is called client by client, or "". Told are its node, which of its arguments differ from
-client to client, and whether they are padded."""
+Apart: TypeAlias = Callable[[str], str]
+"""Why the function from Python of that name is called client by client; "" where it may be called for all at once."""
 
 
-def one_by_one(node: Node, batched: tuple[bool, ...], padded: bool) -> str:  # noqa: FBT001 (positional, as `Apart` is)
+def one_by_one(handle: str) -> str:
     """What holds of a function that nothing else is known of."""
-    return f"`{node.attribute('handle')}` from Python is called for one client at a time"
+    return f"`{handle}` from Python is called for one client at a time"
 
 
 @dataclass(slots=True)
@@ -100,7 +99,7 @@ class Batching:
     """The graph being made, and what holds in it.
 
     `live`: bool [C], the clients that take part here; None for all. `packed`: what the padding of parameters holds.
-    `apart`: why a function from Python is called client by client (`batch_externs.py`), or "".
+    `apart`: which functions from Python are called client by client, and why (`batch_externs.py`).
     """
 
     builder: Builder

@@ -23,7 +23,7 @@ from fedlang.passes.batch import Batched
 from fedlang.types.dims import Atom, Quotient, Size, atoms_of, substitute
 from fedlang.types.dtypes import BYTES, FLOATS
 
-from ..tensorflow.together import operations_in
+from ..tensorflow.together import operations_in, used_results
 from .figures import Figures
 
 PRODUCT = 11.0  # what a product in a function from Python takes beside its arithmetic, in calls
@@ -197,8 +197,7 @@ class _Sizes:
     def _extern(self, graph: Graph, node: Node, looped: bool) -> Load:
         """A function from Python, by its TensorFlow operations. Its matrices are taken to meet every row once."""
         index = next(k for k, each in enumerate(graph.nodes) if each is node)
-        used = {dict(each.attributes)["index"] for each in graph.nodes if each.op == "get" and each.inputs == (index,)}
-        small, products = operations_in(node, {k for k in used if isinstance(k, int)})
+        small, products = operations_in(node, used_results(graph, index))
         given = [graph.nodes[i].leaf for i in node.inputs]
         weights = [each for each in given if isinstance(each, Tensor) and self._is_matrix(each)]
         passes = 2.0 if node.op == "extern_vjp" else 1.0

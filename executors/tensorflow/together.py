@@ -10,7 +10,7 @@ A derivative is vectorised together with the call it belongs to, a second time; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from logging import CRITICAL
@@ -21,7 +21,7 @@ from fedlang.ir.graph import Graph, Node
 from fedlang.passes.batch import NotBatchable
 from fedlang.run.externs import find_extern
 
-from .attributes import flag, integers
+from .attributes import flag, integer, integers
 from .start import tf
 
 LOOPS = ("While", "StatelessWhile")
@@ -60,13 +60,50 @@ def apart(handle: str) -> str:
 
 def verify_together(graph: Graph) -> None:
     """Raises `NotBatchable` where TensorFlow cannot vectorise a function that a batched graph calls for all clients."""
-    for node in graph.nodes:
+    for index, node in enumerate(graph.nodes):
         for body in node.bodies:
             verify_together(body)
         if is_together(node):
             found = of_node(node)
-            if found.reason:
-                raise NotBatchable(found.reason, node)
+            if reason := found.reason or _looping(found.function, used_results(graph, index)):
+                raise NotBatchable(f"`{node.attribute('handle')}` from Python: {reason}", node)
+
+
+def used_results(graph: Graph, index: int) -> set[int]:
+    """Which results of a node something reads."""
+    gets = {k: node for k, node in enumerate(graph.nodes) if node.op == "get" and node.inputs == (index,)}
+    read = {i for node in graph.nodes for i in node.inputs} | set(graph.results)
+    return {integer(node, "index") for k, node in gets.items() if k in read}
+
+
+def _looping(function: Any, used: set[int]) -> str:
+    graph = function.get_concrete_function().graph
+    bodies = {each.signature.name: each.node_def for each in graph.as_graph_def().library.function}
+    made = [op.node_def for op in _behind(graph, used)]
+    found = sorted(set(_looped(bodies, made, inside=False)) - AROUND - DRAWS)
+    return f"TensorFlow has no vectorised {', '.join(f'`{kind}`' for kind in found[:3])}" if found else ""
+
+
+def _looped(bodies: dict[str, Any], nodes: Iterable[Any], *, inside: bool) -> Iterator[str]:
+    """The operations in loops, at every depth."""
+    for node in nodes:
+        if inside:
+            yield node.op
+        for attribute in node.attr.values():
+            if attribute.func.name in bodies:
+                yield from _looped(bodies, bodies[attribute.func.name], inside=inside or node.op in LOOPS)
+
+
+def _behind(graph: Any, used: set[int] | None) -> set[Any]:
+    """The operations that some of the results, or all, are made of."""
+    found: set[Any] = set()
+    rest = [each.op for k, each in enumerate(graph.outputs) if used is None or k in used]
+    while rest:
+        op = rest.pop()
+        if op not in found:
+            found.add(op)
+            rest += [each.op for each in op.inputs]
+    return found
 
 
 def is_together(node: Node) -> bool:
@@ -86,7 +123,7 @@ def together(handle: str, derived: bool, batched: tuple[bool, ...], *, padded: b
     known = _made.setdefault(function, {})
     key = derived, batched, padded
     if key not in known:
-        known[key] = _make(handle, function, *key)
+        known[key] = _make(function, *key)
     return known[key]
 
 
@@ -113,20 +150,12 @@ def operations_in(node: Node, used: set[int]) -> tuple[int, int]:
 
 
 def _count(function: Any, used: set[int] | None) -> tuple[int, int]:
-    outputs = function.get_concrete_function().graph.outputs
-    found: set[Any] = set()
-    rest = [each.op for k, each in enumerate(outputs) if used is None or k in used]
-    while rest:
-        op = rest.pop()
-        if op not in found:
-            found.add(op)
-            rest += [each.op for each in op.inputs]
-    kinds = [op.type for op in found if op.type not in FREE]
+    kinds = [op.type for op in _behind(function.get_concrete_function().graph, used) if op.type not in FREE]
     products = sum(kind in PRODUCTS for kind in kinds)
     return len(kinds) - products, products
 
 
-def _make(handle: str, function: Any, derived: bool, batched: tuple[bool, ...], padded: bool) -> Together:
+def _make(function: Any, derived: bool, batched: tuple[bool, ...], padded: bool) -> Together:
     one = function.padded if padded else function.function
     stacked = (*batched, True) if padded else batched
     call = _derivative(one, len(stacked), len(batched)) if derived else one.python_function
@@ -135,14 +164,10 @@ def _make(handle: str, function: Any, derived: bool, batched: tuple[bool, ...], 
     whole = tf.function(_vectorised(call, flags), input_signature=specs, autograph=False)
     with _quiet():
         try:
-            traced = whole.get_concrete_function()
+            whole.get_concrete_function()
         except Exception as error:
             said = str(error).strip().partition("\n")[0]
-            return Together(None, f"`{handle}` from Python: TensorFlow does not vectorise it ({said[:120]})")
-    looped = sorted(set(_looped(traced.graph.as_graph_def())))
-    if looped:
-        names = ", ".join(f"`{name}`" for name in looped[:3])
-        return Together(None, f"`{handle}` from Python: TensorFlow has no vectorised {names}")
+            return Together(None, f"TensorFlow does not vectorise it ({said[:120]})")
     return Together(whole)
 
 
@@ -194,22 +219,6 @@ def _specs(one: Any, stacked: tuple[bool, ...], derived: bool) -> list[Any]:
 
 def _stack(spec: Any) -> Any:
     return tf.TensorSpec([None, *spec.shape], spec.dtype)
-
-
-def _looped(graph: Any) -> Iterator[str]:
-    """What runs in loops, but for random numbers."""
-    functions = {function.signature.name: function.node_def for function in graph.library.function}
-
-    def walk(nodes: Any, *, inside: bool) -> Iterator[str]:
-        for node in nodes:
-            if inside and node.op not in AROUND | DRAWS:
-                yield node.op
-            for attribute in node.attr.values():
-                called = attribute.func.name
-                if called in functions:
-                    yield from walk(functions[called], inside=inside or node.op in LOOPS)
-
-    yield from walk(graph.node, inside=False)
 
 
 def _teach() -> None:

@@ -41,15 +41,15 @@ def objective_of(loss: Any) -> Objective:
 
 def padded_objective_of(loss: Any) -> PaddedObjective:
     """The same, of the examples that the third argument, bool [batch], says to be there; for losses by example."""
+    import keras
     import tensorflow as tf
 
-    function = copy(loss_object(loss))
+    function = copy(loss) if isinstance(loss, keras.losses.Loss) else loss_object(loss)
     total, function.reduction = function.reduction == "sum", "none"
 
     def objective(y: Any, predicted: Any, own: Any) -> Any:
         each = tf.cast(function(y, predicted), tf.float32)
-        parts = [size or 1 for size in each.shape[1:]]
-        kept = tf.where(tf.reshape(own, [-1, *(1 for _ in parts)]), each, 0.0)
+        kept = tf.where(tf.reshape(own, [-1, *[1] * (len(each.shape) - 1)]), each, 0.0)
         if total:
             return tf.reduce_sum(kept)
         count = tf.reduce_sum(tf.cast(own, tf.float32)) * tf.cast(tf.reduce_prod(tf.shape(each)[1:]), tf.float32)
@@ -93,7 +93,8 @@ def loss_object(loss: Any) -> Any:
         def call(self, y_true: Any, y_pred: Any) -> Any:
             return found(_as_ranked(y_true, y_pred), y_pred)
 
-    return OfFunction(name=getattr(found, "__name__", "loss"))
+    name = getattr(found, "__name__", "loss")
+    return OfFunction(name=name if name.isidentifier() else "loss")
 
 
 def _as_ranked(y: Any, predicted: Any) -> Any:

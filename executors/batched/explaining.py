@@ -19,6 +19,7 @@ from fedlang.run.externs import find_extern
 
 from ..tensorflow.profile import AROUND, Profile, profiled
 from ..tensorflow.start import tf
+from ..tensorflow.together import is_together
 from .costs import CONVOLUTIONS, batched_cost, cost_of
 from .figures import FIXED, Figures
 from .running import BatchedWork, ReferenceWork
@@ -107,7 +108,8 @@ def notes_of(made: Made) -> Iterator[str]:
     if made.batched is not None and made.strategy.name != "sequential":
         for op in sorted({node.op for node in _own_kernels(made.batched)}):
             yield f"`{op}` client by client inside each chunk: every client has a kernel of its own"
-    yield from dict.fromkeys(note for node in _nodes(made.graph) if (note := _outside(node)))
+    graph = made.graph if made.batched is None or made.strategy.name == "sequential" else made.batched.graph
+    yield from dict.fromkeys(note for node in _nodes(graph) if (note := _outside(node)))
 
 
 def _outside(node: Node) -> str:
@@ -116,6 +118,8 @@ def _outside(node: Node) -> str:
     if node.op not in ("extern", "extern_vjp"):
         return ""
     handle = str(node.attribute("handle"))
+    if is_together(node):
+        return f"`{handle}` from Python is vectorised: one call for all clients of a block"
     traced = getattr(find_extern(handle, None), "function", None) is not None
     return f"`{handle}` from Python is {'traced into the program' if traced else 'called outside TensorFlow'}"
 

@@ -1,7 +1,8 @@
-"""Whether a Keras model treats each example of a batch alone, found by walking its layers.
+"""Whether a Keras model can be called for several clients at once, found by walking its layers.
 
-Where it does, rows that are put behind a short batch change nothing of what the others give, so that clients with
-batches of different sizes can be computed together. A layer that is not in the table may do anything.
+Each layer has to treat each example of a batch alone: then rows that are put behind a short batch change nothing of
+what the others give, so that clients with batches of different sizes can be computed together. A layer that is not in
+the table may do anything. Layers that TensorFlow is known not to vectorise are named here, so that it is not tried.
 """
 
 from __future__ import annotations
@@ -21,17 +22,21 @@ ALONE = frozenset(
         *("Cropping1D", "Cropping2D", "Cropping3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"),
         *("UpSampling1D", "UpSampling2D", "UpSampling3D"),
         *(f"{kind}Pooling{n}D" for kind in ("Average", "Max", "GlobalAverage", "GlobalMax") for n in (1, 2, 3)),
-        *("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"),
         *("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"),
         *("MultiHeadAttention", "Attention", "AdditiveAttention"),
     }
 )
+CONVOLUTIONS = frozenset(
+    ["Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"]
+)
+"""Layers that TensorFlow vectorises only with a kernel that all clients share, as they do where they do not train."""
+
 UNROLLED = frozenset(["LSTM", "GRU", "SimpleRNN"])
 """Layers whose loop over time is written out, where they are asked to."""
 
 
 def mixing(model: Any, *, training: bool) -> str:
-    """Which layer may mix the examples of a batch, and why; "" where none does."""
+    """Which layer stands against it, and why; "" where none does."""
     return next(_mixing(model, training=training), "")
 
 
@@ -61,7 +66,9 @@ def _reason(layer: Any, *, training: bool) -> str:
         return "`BatchNormalization` mixes the examples of a batch" if training and layer.trainable else ""
     if known and kind in UNROLLED and not layer.stateful:
         return "" if layer.unroll else f"`{kind}` loops over time"
-    if not known or kind not in ALONE:
+    if known and kind in CONVOLUTIONS and training:
+        return f"`{kind}` has a kernel of its own at each client"
+    if not known or kind not in ALONE | CONVOLUTIONS:
         return f"what `{kind}` does with a batch is not known"
     if getattr(layer, "activity_regularizer", None) is not None:
         return f"`{kind}` has a penalty over the batch"

@@ -123,8 +123,23 @@ def together(handle: str, derived: bool, batched: tuple[bool, ...], *, padded: b
     known = _made.setdefault(function, {})
     key = derived, batched, padded
     if key not in known:
-        known[key] = _make(function, *key)
+        one = function.padded if padded else function.function  # type: ignore[attr-defined]
+        stacked = (*batched, True) if padded else batched
+        if derived:
+            call = together(handle, False, batched, padded=padded)
+            known[key] = call if call.reason else _derived(one, stacked, len(batched), call.function)
+        else:
+            specs = [_stack(each) if flag else each for each, flag in zip(one.input_signature, stacked, strict=True)]
+            known[key] = _tried(one.python_function, stacked, specs)
     return known[key]
+
+
+def _derived(one: Any, stacked: tuple[bool, ...], arguments: int, call: Any) -> Together:
+    """The derivative takes what the call takes, then cotangents of its results that are floats."""
+    results = call.get_concrete_function().outputs
+    cotangents = [tf.TensorSpec(each.shape, each.dtype) for each in results if each.dtype.is_floating]
+    flags = (*stacked, *[True] * len(cotangents))
+    return _tried(_derivative(one, len(stacked), arguments), flags, [*call.input_signature, *cotangents])
 
 
 FREE = ("Const", "Placeholder", "Identity", "NoOp")
@@ -155,12 +170,8 @@ def _count(function: Any, used: set[int] | None) -> tuple[int, int]:
     return len(kinds) - products, products
 
 
-def _make(function: Any, derived: bool, batched: tuple[bool, ...], padded: bool) -> Together:
-    one = function.padded if padded else function.function
-    stacked = (*batched, True) if padded else batched
-    call = _derivative(one, len(stacked), len(batched)) if derived else one.python_function
-    specs = _specs(one, stacked, derived)
-    flags = (*stacked, *[True] * (len(specs) - len(stacked)))
+def _tried(call: Callable[..., Any], flags: tuple[bool, ...], specs: list[Any]) -> Together:
+    """The call vectorised, if TensorFlow can."""
     whole = tf.function(_vectorised(call, flags), input_signature=specs, autograph=False)
     with _quiet():
         try:
@@ -205,16 +216,6 @@ def _derivative(one: Any, taken: int, arguments: int) -> Callable[..., list[Any]
         return [tf.convert_to_tensor(each) for each in found]
 
     return derive
-
-
-def _specs(one: Any, stacked: tuple[bool, ...], derived: bool) -> list[Any]:
-    """The signature with an axis of clients; a derivative takes cotangents of the results that are floats."""
-    own = one.input_signature
-    specs = [_stack(spec) if flag else spec for spec, flag in zip(own, stacked, strict=True)]
-    if derived:
-        results = one.get_concrete_function().structured_outputs
-        specs += [_stack(each) for each in tf.nest.flatten(results) if each.dtype.is_floating]
-    return specs
 
 
 def _stack(spec: Any) -> Any:

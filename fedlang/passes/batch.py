@@ -13,6 +13,8 @@ what its padding holds, `none`, `zero` or `dirty`.
     reductions    over a ragged axis: padding is replaced by the identity (0, -inf, true …) first
     contractions  over a ragged axis: both sides' padding is replaced by 0. By select, never by a product: 0 * NaN is
                   NaN
+    reshapes      that merge or split a ragged axis under another gather values to where they stand left-aligned
+    externs       get zeros in their padding, and the client's own number of rows (`batch_externs.py`)
     gathers       index padding is replaced by 0, so that it is in range; what is scattered by 0
     folds         run for the longest client; a carry of a client that has no step left keeps its value
     random draws  are counted over the client's own shape; padding shifts none

@@ -228,6 +228,22 @@ def orders_and_shapes() -> Any:
     return b.finish(results), (True, True), [(floats(n), floats(n, 4)) for n in LENGTHS]
 
 
+def times_and_rows() -> Any:
+    """Axes merged and split where the one that is ragged is not the outermost."""
+    b = Make()
+    x = b.parameter(Tensor(F32, (2, N, 3)))
+    rows = b.to("reshape", (x,), (multiply(N, 2), 3))
+    results = (
+        rows,
+        b.to("reduce_sum", (rows,), (3,), axes=(0,)),
+        b.to("matmul", (rows, rows), (3, 3), transpose_a=True, transpose_b=False),
+        b.to("reshape", (b.ew("exp", rows),), (2, N, 3)),
+        b.to("reshape", (x,), (multiply(N, 6),)),
+        b.to("reshape", (rows,), (1, 2, N, 3, 1)),
+    )
+    return b.finish(results), (True,), [(floats(2, n, 3),) for n in (*LENGTHS, 0)]
+
+
 def products() -> Any:
     """Matrix products: shared and own on either side, transposed, ragged inside and outside."""
     b = Make()
@@ -421,6 +437,7 @@ def images() -> Any:
 PROGRAMS: list[Callable[[], Any]] = [
     over_a_ragged_axis,
     orders_and_shapes,
+    times_and_rows,
     products,
     draws,
     choices,
@@ -506,16 +523,16 @@ def test_a_row_that_is_not_there_fails_the_client_that_asks_for_it(strategy: str
 
 def test_what_cannot_be_batched_says_why_and_runs_one_by_one() -> None:
     b = Make()
-    x = b.parameter(Tensor(F32, (3, N)))
-    graph = b.finish((b.to("reshape", (x,), (multiply(N, 3),)),))
+    x = b.parameter(Tensor(F32, (2, 3, N)))
+    graph = b.finish((b.to("reshape", (x,), (2, multiply(N, 3))),))
     with pytest.raises(NotBatchable) as caught:
         batch_graph(graph, (True,))
     assert caught.value.node is not None
     assert caught.value.node.op == "reshape"
     executor = BatchedExecutor()
-    values = [(floats(3, n),) for n in LENGTHS]
+    values = [(floats(2, 3, n),) for n in LENGTHS]
     (chunk,) = executor.compile_work(graph, (True,)).run([], tasks_of(values))
     for k, (own,) in enumerate(values):
-        np.testing.assert_array_equal(chunk.results[0][k], own.reshape(-1))
+        np.testing.assert_array_equal(chunk.results[0][k], own.reshape(2, -1))
     assert executor.decision(graph).name == "sequential"
     assert "merges" in executor.decision(graph).reason

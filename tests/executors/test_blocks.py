@@ -84,8 +84,8 @@ def test_what_was_asked_for_and_cannot_be_is_said() -> None:
     from tests.executors.test_batching import Make, N, Tensor, multiply
 
     b = Make()
-    x = b.parameter(Tensor("float32", (3, N)))
-    graph = b.finish((b.to("reshape", (x,), (multiply(N, 3),)),))
+    x = b.parameter(Tensor("float32", (2, 3, N)))
+    graph = b.finish((b.to("reshape", (x,), (2, multiply(N, 3))),))
     said: list[str] = []
     BatchedExecutor(strategy="blocks", notice=said.append).compile_work(graph, (True,))
     assert len(said) == 1

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedlang.diagnostics import DiagnosticError
 from fedlang.executors.batched import BatchedExecutor
 from fedlang.learning import build_federated_averaging, build_federated_evaluation, from_keras_model
 from fedlang.learning.metrics import metrics_of
@@ -174,6 +175,18 @@ def test_clients_do_not_share_a_dropout_mask() -> None:
         masks.add(tuple(numbers(weights) != 1))
     assert len(masks) > 4
     assert executor.made()[0].strategy.name == "blocks"
+
+
+@pytest.mark.parametrize("word", [7, 99])
+def test_a_client_with_a_word_that_is_not_there_is_named(word: int) -> None:
+    """Though the embeddings of other clients lie beside its own."""
+    case = CASES["tokens"]
+    model = from_keras_model(case.model(), case.loss(), translate=False)
+    wrong = {"x": np.full((2, 5), word, np.int32), "y": np.zeros(2, np.int32)}
+    data = [*case.data[:3], [wrong], *case.data[4:]]
+    process = build_federated_averaging(model, client_rate=RATE)
+    with pytest.raises(DiagnosticError, match="client 3"):
+        process.run_round(process.initialize(0), (data,), executor=BatchedExecutor(strategy="blocks"))
 
 
 @pytest.mark.parametrize(

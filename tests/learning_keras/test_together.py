@@ -153,6 +153,15 @@ def test_clients_together_are_clients_one_by_one(name: str) -> None:
     np.testing.assert_allclose(found, ran(model, case.data, alone), rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("name", ["dropout", "attention"])
+def test_bits_do_not_depend_on_chunks_and_blocks(name: str) -> None:
+    case = CASES[name]
+    model = from_keras_model(case.model(), case.loss(), translate=False)
+    ways: list[dict[str, Any]] = [{"strategy": "blocks", "chunk": 16}, {"strategy": "vectorised"}]
+    first, second = (ran(model, case.data, BatchedExecutor(**way), rounds=1) for way in ways)
+    np.testing.assert_array_equal(first, second)
+
+
 @pytest.mark.parametrize("name", ["dense", "dropout"])
 def test_they_agree_with_the_reference(name: str) -> None:
     case = CASES[name]

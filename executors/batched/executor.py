@@ -32,12 +32,10 @@ from .calibration import figures
 from .explaining import Made, watched
 from .figures import FIXED
 from .running import BatchedWork, ReferenceWork
-from .strategy import Strategy, block_size, choose, chunk_size, estimate
+from .strategy import Strategy, block_size, choose, chunk_size, estimate, sequential_size
 
 BUDGET = 64 << 20
 MOST = 128  # clients in a chunk, so that the server adds up one while the next runs
-SEQUENTIAL = 32  # clients in a chunk that runs them one by one
-AHEAD = 4  # clients for each thread that a loop over clients may have begun: one long client does not hold up others
 STRATEGIES = ("auto", "vectorised", "blocks", "sequential")
 
 
@@ -91,34 +89,34 @@ class BatchedExecutor:
             verify_together(batched.graph)
             decided = self._decide(batched, own)
         except NotBatchable as reason:
-            batched, decided = None, self._one_by_one(reason.reason)
+            batched, decided = None, self._one_by_one(reason.reason, own)
         label = f"work.{len(self._made)}"
         compiled = self._compile(own, batched, layout, decided, label)
         decided = decided if self.chunk is None else replace(decided, chunk=self.chunk)
-        threads = min(self.threads, 2) if decided.name == "sequential" else self.threads
-        block = None if decided.name != "blocks" or decided.estimate is None else block_size(decided.estimate, threads)
-        running = BatchedWork(compiled, work, varies, decided, block, threads, Room(self.notice), [])
+        found = decided.estimate
+        block = None if decided.name != "blocks" or found is None else block_size(found, self.threads)
+        running = BatchedWork(compiled, work, varies, decided, block, self.threads, Room(self.notice), [])
         return Made(work, own, batched, decided, running, label)
 
-    def _one_by_one(self, reason: str) -> Strategy:
+    def _one_by_one(self, reason: str, own: Graph) -> Strategy:
         if self.strategy in ("vectorised", "blocks"):
             self.notice(f"clients run one by one: {reason}")
-        return Strategy("sequential", reason, SEQUENTIAL)
+        return Strategy("sequential", reason, sequential_size(own))
 
     def _decide(self, batched: Batched, own: Graph) -> Strategy:
         chunk = chunk_size(batched, self.budget, MOST)
         if self.strategy != "auto":
             guess = estimate(batched, own, self.threads, FIXED)
-            return Strategy(self.strategy, "asked for", SEQUENTIAL if self.strategy == "sequential" else chunk, guess)
+            one_by_one = self.strategy == "sequential"
+            return Strategy(self.strategy, "asked for", sequential_size(own) if one_by_one else chunk, guess)
         if has_gpu():
             return Strategy("vectorised", "there is a GPU", chunk)
         name, reason, found = choose(batched, own, self.threads, figures)
-        return Strategy(name, reason, SEQUENTIAL if name == "sequential" else chunk, found)
+        return Strategy(name, reason, sequential_size(own) if name == "sequential" else chunk, found)
 
     def _compile(self, own: Graph, batched: Batched | None, layout: Layout, decided: Strategy, label: str) -> Runnable:
         if batched is None or decided.name == "sequential":
-            parallel = AHEAD * self.threads if self.threads > 1 else 1
-            return sequential_work(own, layout.varies, parallel=parallel, label=label)
+            return sequential_work(own, layout.varies, parallel=1, label=label)
         return compile_vectorised(batched, layout, label=label)
 
     def watched(self, *, measured: bool = True) -> AbstractContextManager[Callable[[], Explanation]]:

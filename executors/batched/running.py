@@ -67,10 +67,10 @@ class BatchedWork:
 
     def _chunks(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
         """Chunks to run. Where padding costs, they hold clients of about one length, found in a window of chunks."""
-        size = self._chunk_size(clients)
         if self.strategy.name == "sequential":
-            yield from read_chunks(clients, size)
+            yield from read_chunks(clients, self._share(clients))
             return
+        size = self.strategy.chunk
         for window in read_chunks(clients, WINDOW * size):
             most = min(size, self.room.most)
             if self.block is None:
@@ -80,13 +80,14 @@ class BatchedWork:
                 yield from by_length(window, min(most, self.block(lengths)))
             del window  # let go of before the next one is read
 
-    def _chunk_size(self, clients: Iterable[ClientTask]) -> int:
-        """At least one chunk for each thread, where the number of clients is known."""
+    def _share(self, clients: Iterable[ClientTask]) -> int:
+        """How many clients run one by one in a chunk: where their number is known, every thread has chunks, as many as
+        the others."""
         most = min(self.strategy.chunk, self.room.most)
         if not isinstance(clients, Sequence):
             return most
-        each = -(-len(clients) // self.threads)
-        return max(1, min(most, -(-each // LANES) * LANES))
+        rounds = -(-len(clients) // (most * self.threads))
+        return max(1, min(most, -(-len(clients) // (max(1, rounds) * self.threads))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,7 +3,7 @@
     vectorised   as many clients at once as fit: an operation is called once for all of them
     blocks       the same in smaller chunks, the longest clients first, several at the same time: each is as long as its
                  longest client, and its weights stay nearer to the processor
-    sequential   one by one in the graph, several at the same time: nothing is padded, weights stay near the processor
+    sequential   one by one in the graph, a chunk on each thread: nothing is padded, weights stay near the processor
 
 What a client computes is the same, to the bit, in any cohort and any chunk; between sequential and the other two the
 last bits may differ. So the choice may depend on the work and on the machine, but never on who takes part: it is made
@@ -31,6 +31,7 @@ from .costs import Cost, batched_cost, cost_of
 from .figures import FIXED, Figures
 
 BLOCKS = (16, 32, 64, 128)
+SEQUENTIAL, RESULTS = 32, 256 << 20  # clients in a chunk that runs them one by one, and bytes of what they send
 CLEAR = 2.0  # a factor between two estimates that no measuring turns round
 AROUND = 40  # calls that a client takes beside its own operations: its data are cut out, its results kept
 HANDED = 500  # calls that a block takes, from Python: its data are packed, the program called, its results added up
@@ -128,3 +129,8 @@ def chunk_size(batched: Batched, budget: int, most: int) -> int:
     cost = batched_cost(batched, LANES)
     each = max((cost.touched + cost.results) / LANES, 1.0)
     return max(LANES, min(most, int(budget / each) // LANES * LANES))
+
+
+def sequential_size(work: Graph) -> int:
+    """The most clients in a chunk that runs them one by one: what they send waits in memory until all are done."""
+    return max(1, min(SEQUENTIAL, int(RESULTS / max(cost_of(work).results, 1.0))))

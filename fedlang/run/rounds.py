@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import overload
 
 import numpy as np
 
@@ -170,7 +171,7 @@ class CompiledProgram:
         if not missing:
             return
         reader = _reader(self.program, phase, run)
-        tasks = (ClientTask(place, run.ids[place], reader(place)) for place in sorted(missing))
+        tasks = _Tasks(sorted(missing), run.ids, reader)
         for chunk in work.run(shared, tasks):
             places = [*chunk.positions, *(failure.position for failure in chunk.failures)]
             assert missing.issuperset(places), "an executor gives each client once"
@@ -253,6 +254,28 @@ def _number(size: Size, sizes: dict[Atom, int]) -> int:
         return evaluate(size, sizes)
     except KeyError:
         return 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tasks(Sequence[ClientTask]):
+    """The clients of a phase, each made when it is asked for: executors may ask how many there are."""
+
+    places: list[int]
+    ids: tuple[str, ...]
+    reader: Callable[[int], Callable[[], tuple[LeafValue, ...]]]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> ClientTask: ...
+    @overload
+    def __getitem__(self, index: slice) -> _Tasks: ...
+    def __getitem__(self, index: int | slice) -> ClientTask | _Tasks:
+        if isinstance(index, slice):
+            return _Tasks(self.places[index], self.ids, self.reader)
+        place = self.places[index]
+        return ClientTask(place, self.ids[place], self.reader(place))
 
 
 def _reader(program: Program, phase: Phase, run: _Run) -> Callable[[int], Callable[[], tuple[LeafValue, ...]]]:

@@ -496,7 +496,7 @@ def checked() -> Graph:
 def test_checks_fail_for_the_clients_they_fail_for(strategy: str) -> None:
     """A client without batches has a mean of nothing in every lane that it does not use: that is no failure."""
     values = [(Rows(np.array(v, np.float32)),) for v in ([1, 2, 3], [], [30, 1], [-9, 1, 2], [1])]
-    executor = BatchedExecutor(strategy=strategy)
+    executor = BatchedExecutor(strategy=strategy, threads=1)
     (chunk,) = executor.compile_work(checked(), (True,)).run([], tasks_of(values))
     assert chunk.ids == ("c0", "c1", "c4")
     assert [(failure.id, type(failure.error)) for failure in chunk.failures] == [
@@ -514,7 +514,7 @@ def test_a_row_that_is_not_there_fails_the_client_that_asks_for_it(strategy: str
     x, index = b.parameter(Tensor(F32, (N,))), b.parameter(Tensor(I32, (named("k"),)))
     graph = b.finish((b.to("gather", (x, index), (named("k"),)),))
     values = [(floats(n), np.array(i, np.int32)) for n, i in ((3, [0, 2]), (1, [1]), (2, []), (4, [3, -1, 0]))]
-    (chunk,) = BatchedExecutor(strategy=strategy).compile_work(graph, (True, True)).run([], tasks_of(values))
+    (chunk,) = BatchedExecutor(strategy=strategy, threads=1).compile_work(graph, (True, True)).run([], tasks_of(values))
     assert chunk.ids == ("c0", "c2")
     assert [failure.id for failure in chunk.failures] == ["c1", "c3"]
     assert "`gather` failed" in str(chunk.failures[0].error)
@@ -529,7 +529,7 @@ def test_what_cannot_be_batched_says_why_and_runs_one_by_one() -> None:
         batch_graph(graph, (True,))
     assert caught.value.node is not None
     assert caught.value.node.op == "reshape"
-    executor = BatchedExecutor()
+    executor = BatchedExecutor(threads=1)
     values = [(floats(2, 3, n),) for n in LENGTHS]
     (chunk,) = executor.compile_work(graph, (True,)).run([], tasks_of(values))
     for k, (own,) in enumerate(values):

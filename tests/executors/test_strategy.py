@@ -9,14 +9,21 @@ from typing import Any
 
 import pytest
 
-from fedlang.executors.batched import calibration
+from fedlang.executors.batched import BatchedExecutor, calibration
 from fedlang.executors.batched.costs import batched_cost, cost_of
 from fedlang.executors.batched.figures import FIXED, Figures
-from fedlang.executors.batched.strategy import BlockCost, choose, chunk_size, duration, usual_steps
+from fedlang.executors.batched.strategy import (
+    BlockCost,
+    choose,
+    chunk_size,
+    duration,
+    sequential_size,
+    usual_steps,
+)
 from fedlang.executors.tensorflow.lanes import LANES
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import Batched, batch_graph
-from tests.executors.training import training_graph
+from tests.executors.training import data_of, tasks_of, training_graph, weights_of
 
 
 def both(layers: tuple[int, ...]) -> tuple[Batched, Graph]:
@@ -85,6 +92,23 @@ def test_chunks_fit_the_budget() -> None:
     assert chunk_size(batched, 1 << 20, 128) == LANES
     assert chunk_size(batched, 1 << 30, 128) == 128
     assert chunk_size(batched, 64 << 20, 128) % LANES == 0
+
+
+def test_what_a_chunk_sends_fits_the_memory() -> None:
+    assert sequential_size(training_graph((8, 3), 4)) == 32
+    assert sequential_size(training_graph((4096, 4000), 4)) == 4
+    assert sequential_size(training_graph((4096, 65536), 4)) == 1
+
+
+@pytest.mark.parametrize(("clients", "expected"), [(1, [1]), (10, [5, 5]), (64, [32, 32]), (65, [17, 17, 17, 14])])
+def test_threads_have_equal_shares_of_clients_one_by_one(clients: int, expected: list[int]) -> None:
+    work = BatchedExecutor(strategy="sequential", threads=2).compile_work(
+        training_graph((8, 3), 4), (False, False, True, True)
+    )
+    found = list(work.run(weights_of((8, 3)), tasks_of(data_of([3] * clients, 8, 3))))
+    assert [len(chunk.ids) for chunk in found] == expected
+    stream = list(work.run(weights_of((8, 3)), iter(tasks_of(data_of([3] * clients, 8, 3)))))
+    assert sum(len(chunk.ids) for chunk in stream) == clients, "their number need not be known"
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from .calibration import figures
 from .explaining import Made, watched
 from .figures import FIXED
 from .running import BatchedWork, ReferenceWork
-from .strategy import Strategy, block_size, choose, chunk_size, estimate, sequential_size
+from .strategy import Strategy, choose, chunk_size, cutting, estimate, sequential_size
 
 BUDGET = 64 << 20
 MOST = 128  # clients in a chunk, so that the server adds up one while the next runs
@@ -94,8 +94,8 @@ class BatchedExecutor:
         compiled = self._compile(own, batched, layout, decided, label)
         decided = decided if self.chunk is None else replace(decided, chunk=self.chunk)
         found = decided.estimate
-        block = None if decided.name != "blocks" or found is None else block_size(found, self.threads)
-        running = BatchedWork(compiled, work, varies, decided, block, self.threads, Room(self.notice), [])
+        cut = None if decided.name != "blocks" or found is None else cutting(found, self.threads)
+        running = BatchedWork(compiled, work, varies, decided, cut, self.threads, Room(self.notice), [])
         return Made(work, own, batched, decided, running, label)
 
     def _one_by_one(self, reason: str, own: Graph) -> Strategy:

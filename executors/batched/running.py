@@ -21,7 +21,8 @@ from ..tensorflow.blame import Guarded, Room, Runnable
 from ..tensorflow.lanes import LANES
 from ..tensorflow.pool import in_order, new_pool
 from ..tensorflow.work import Readable, alike, read_chunks
-from .strategy import BlockSize, Strategy
+from .cutting import Cut
+from .strategy import Strategy
 from .tally import Tally
 
 WINDOW = 8  # chunks whose clients are read together, and sorted by length
@@ -29,13 +30,13 @@ WINDOW = 8  # chunks whose clients are read together, and sorted by length
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchedWork:
-    """Compiled work, how it was decided to run (`block`: how many clients run together), and on how many threads."""
+    """Compiled work, how it was decided to run (`cut`: which clients are a block), and on how many threads."""
 
     work: Runnable
     graph: Graph
     varies: tuple[bool, ...]
     strategy: Strategy
-    block: BlockSize | None
+    cut: Cut | None
     threads: int
     room: Room
     tallies: list[Tally]  # of the last run
@@ -73,11 +74,7 @@ class BatchedWork:
         size = self.strategy.chunk
         for window in read_chunks(clients, WINDOW * size):
             most = min(size, self.room.most)
-            if self.block is None:
-                yield from alike(window, most)
-            else:
-                lengths = np.array(sorted(window.lengths, reverse=True), np.int32)
-                yield from by_length(window, min(most, self.block(lengths)))
+            yield from alike(window, most) if self.cut is None else by_length(window, most, self.cut)
             del window  # let go of before the next one is read
 
     def _share(self, clients: Iterable[ClientTask]) -> int:
@@ -105,14 +102,10 @@ class ReferenceWork:
             yield chunk
 
 
-def by_length(window: Readable, size: int) -> Iterator[Readable]:
-    """The window's clients in chunks of about equal numbers, the longest first; inside a chunk in their order."""
-    count = len(window.tasks)
-    order = sorted(range(count), key=lambda k: (-window.lengths[k], window.tasks[k].position))
-    chunks = max(1, -(-count // size))
-    each = max(1, -(-count // chunks))
-    each = min(size, -(-each // LANES) * LANES)
-    failures = window.failures
-    for start in range(0, max(count, 1), each):
-        yield window.take(sorted(order[start : start + each]), failures)
-        failures = ()
+def by_length(window: Readable, most: int, cut: Cut) -> Iterator[Readable]:
+    """The window's clients in blocks, the longest first; inside a block in their order."""
+    order = sorted(range(len(window.tasks)), key=lambda k: (-window.lengths[k], window.tasks[k].position))
+    failures, start = window.failures, 0
+    for size in cut(np.array([window.lengths[k] for k in order], np.int32), most):
+        yield window.take(sorted(order[start : start + size]), failures)
+        failures, start = (), start + size

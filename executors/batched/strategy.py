@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import exp
 from statistics import NormalDist
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,26 +27,15 @@ from fedlang.passes.batch import Batched
 
 from ..tensorflow.lanes import LANES
 from .costs import Cost, batched_cost, cost_of
+from .cutting import BlockCost, Cut, costs_up_to, cut
 from .figures import FIXED, Figures
 
-BLOCKS = (16, 32, 64, 128)
+BLOCKS = (8, 16, 32, 64, 128)  # clients in a block, for which costs are estimated
 SEQUENTIAL, RESULTS = 32, 256 << 20  # clients in a chunk that runs them one by one, and bytes of what they send
 CLEAR = 2.0  # a factor between two estimates that no measuring turns round
 AROUND = 40  # calls that a client takes beside its own operations: its data are cut out, its results kept
 HANDED = 500  # calls that a block takes, from Python: its data are packed, the program called, its results added up
 GAIN = 1.1  # how much faster than one by one blocks must be
-
-# From how many steps the clients take, longest first, to how many of them are a block.
-BlockSize: TypeAlias = Callable[[NDArray[np.int32]], int]
-
-
-@dataclass(frozen=True, slots=True)
-class BlockCost:
-    """Seconds of a step of a block, of what TensorFlow does once for it, and of what Python does."""
-
-    step: float
-    once: float
-    handed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +81,7 @@ def estimate(batched: Batched, work: Graph, threads: int, figures: Figures) -> E
     step, around = own.seconds(figures, looped=True), own.seconds(figures, looped=False)
     sequential = float(steps.sum() * step + len(steps) * (around + AROUND * figures.call)) / threads
     costs = {size: _block_cost(batched_cost(batched, size), figures) for size in BLOCKS}
-    return Estimate(sequential, min(duration(steps, size, costs[size], threads) for size in BLOCKS), costs, figures)
+    return Estimate(sequential, cut(steps, costs_up_to(costs, BLOCKS[-1]), threads)[0], costs, figures)
 
 
 def _block_cost(cost: Cost, figures: Figures) -> BlockCost:
@@ -107,21 +95,18 @@ def usual_steps(clients: int = 128) -> NDArray[np.int32]:
     return np.array([max(1, round(4 * exp(0.7 * place))) for place in places], np.int32)
 
 
-def duration(steps: NDArray[np.int32], block: int, cost: BlockCost, threads: int) -> float:
-    """Seconds for clients with so many steps, longest first, in blocks on so many threads. Python does one thing at a
-    time."""
-    each = steps[::block] * cost.step + cost.once
-    return float(max(each.sum() / threads, each.max(initial=0.0))) + len(each) * cost.handed
+def cutting(found: Estimate, threads: int) -> Cut:
+    """How clients are cut into blocks; the last cut is remembered, since cohorts often come again."""
+    last: tuple[bytes, int, list[int]] = (b"", 0, [])
 
+    def sizes(steps: NDArray[np.int32], most: int) -> list[int]:
+        nonlocal last
+        asked = steps.tobytes()
+        if last[:2] != (asked, most):
+            last = asked, most, cut(steps, costs_up_to(found.costs, most), threads)[1]
+        return last[2]
 
-def block_size(found: Estimate, threads: int) -> BlockSize:
-    """The fastest size of blocks for clients with so many steps, longest first."""
-
-    def size(steps: NDArray[np.int32]) -> int:
-        fitting = [block for block in BLOCKS if block < len(steps) + block // 2] or [BLOCKS[0]]
-        return min(fitting, key=lambda block: duration(steps, block, found.costs[block], threads))
-
-    return size
+    return sizes
 
 
 def chunk_size(batched: Batched, budget: int, most: int) -> int:

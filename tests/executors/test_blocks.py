@@ -6,8 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedlang.executors.batched import BatchedExecutor
+from fedlang.executors.batched.cutting import BlockCost, _least, costs_up_to, cut, duration
+from fedlang.executors.tensorflow.lanes import LANES
 from tests.executors.training import data_of, tasks_of, training_graph, weights_of
 
 VARIES = (False, False, True, True)
@@ -18,12 +22,17 @@ def run(executor: Any, graph: Any, sizes: list[int]) -> dict[str, list[Any]]:
     return {id: [np.asarray(r[k]) for r in chunk.results] for chunk in chunks for k, id in enumerate(chunk.ids)}
 
 
+def of_size(size: int) -> Any:
+    """A way to cut clients: in blocks of a size."""
+    return lambda steps, most: [min(size, len(steps) - start) for start in range(0, max(1, len(steps)), size)]
+
+
 @pytest.mark.parametrize("block", [16, 32, 128])
 def test_any_size_of_blocks_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     graph = training_graph((8, 3), 4)
     sizes = [int(n) for n in np.random.default_rng(2).integers(0, 40, 70)]
     expected = run(BatchedExecutor(strategy="vectorised"), graph, sizes)
-    monkeypatch.setattr("fedlang.executors.batched.executor.block_size", lambda *_: lambda steps: block)
+    monkeypatch.setattr("fedlang.executors.batched.executor.cutting", lambda *_: of_size(block))
     found = run(BatchedExecutor(strategy="blocks"), graph, sizes)
     assert found.keys() == expected.keys()
     for id, values in expected.items():
@@ -33,7 +42,8 @@ def test_any_size_of_blocks_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch,
 
 def test_one_trace_serves_chunks_with_blocks_of_other_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    monkeypatch.setattr("fedlang.executors.batched.executor.block_size", lambda *_: lambda steps: sizes[-1])
+    cut = lambda steps, most: of_size(sizes[-1])(steps, most)  # noqa: E731
+    monkeypatch.setattr("fedlang.executors.batched.executor.cutting", lambda *_: cut)
     graph, executor = training_graph((8, 3), 4), BatchedExecutor(strategy="blocks")
     for block in (16, 64, 32):
         sizes.append(block)
@@ -43,7 +53,7 @@ def test_one_trace_serves_chunks_with_blocks_of_other_sizes(monkeypatch: pytest.
 
 
 def test_the_longest_clients_are_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedlang.executors.batched.executor.block_size", lambda *_: lambda steps: 16)
+    monkeypatch.setattr("fedlang.executors.batched.executor.cutting", lambda *_: of_size(16))
     executor, graph = BatchedExecutor(strategy="blocks"), training_graph((8, 3), 4)
     sizes = [4 * (k % 5) for k in range(40)]
     work: Any = executor.compile_work(graph, VARIES)
@@ -60,16 +70,43 @@ def test_the_longest_clients_are_together(monkeypatch: pytest.MonkeyPatch) -> No
 def test_unequal_clients_get_small_blocks_and_equal_ones_large() -> None:
     executor, graph = BatchedExecutor(strategy="blocks", threads=1), training_graph((300, 40), 4)
     work: Any = executor.compile_work(graph, VARIES)
-    size = work.block
-    assert size(np.full(128, 4, np.int32)) >= 64
-    assert size(np.array([100, 50, *[1] * 126], np.int32)) <= 32
-    assert size(np.array([3], np.int32)) == 16
+    assert min(work.cut(np.full(128, 4, np.int32), 128)) >= 64
+    unequal = work.cut(np.array([100, 50, *[1] * 126], np.int32), 128)
+    assert sum(unequal) == 128
+    assert unequal[0] < 32 < unequal[1]
+    assert work.cut(np.array([3], np.int32), 128) == [1]
+    assert work.cut(np.array([], np.int32), 128) == [0]
+    assert work.cut(np.full(20, 4, np.int32), LANES) == [LANES] * (20 // LANES) + [20 % LANES]
+
+
+COSTS = st.builds(BlockCost, *[st.floats(1e-6, 1e-3)] * 2, st.just(1e-4))
+
+
+@given(
+    st.lists(st.integers(0, 50), max_size=60),
+    st.fixed_dictionaries(dict.fromkeys((8, 16, 32, 64), COSTS)),
+    st.integers(1, 4),
+    st.sampled_from([8, 16, 64]),
+)
+def test_a_cut_is_of_all_clients_and_the_least_work(
+    steps: list[int], known: dict[int, BlockCost], threads: int, most: int
+) -> None:
+    ordered, costs = np.array(sorted(steps, reverse=True), np.int32), costs_up_to(known, most)
+    seconds, sizes = cut(ordered, costs, threads)
+    assert sum(sizes) == len(steps)
+    assert all(0 < size <= max(most, LANES) and size % LANES == 0 for size in sizes[:-1])
+    longest = ordered[::LANES].astype(np.float64)
+    equal = [1] * len(longest)
+    whole = [min(len(costs.step), len(longest) - k) for k in range(0, len(longest), len(costs.step))]
+    if threads == 1:
+        assert seconds <= min(duration(longest, other, costs, 1) for other in (equal, whole)) * (1 + 1e-9)
+    assert seconds <= duration(longest, _least(longest, costs, threads, len(costs.step)), costs, threads) * (1 + 1e-9)
 
 
 def test_results_may_have_other_sizes_in_each_block(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.executors.test_batching import Make, N, Tensor
 
-    monkeypatch.setattr("fedlang.executors.batched.executor.block_size", lambda *_: lambda steps: 16)
+    monkeypatch.setattr("fedlang.executors.batched.executor.cutting", lambda *_: of_size(16))
     b = Make()
     graph = b.finish((b.ew("negate", b.parameter(Tensor("float32", (N,)))),))
     sizes = [k % 7 for k in range(20)]

@@ -7,19 +7,14 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fedlang.executors.batched import BatchedExecutor, calibration
 from fedlang.executors.batched.costs import batched_cost, cost_of
+from fedlang.executors.batched.cutting import BlockCost, costs_up_to, duration
 from fedlang.executors.batched.figures import FIXED, Figures
-from fedlang.executors.batched.strategy import (
-    BlockCost,
-    choose,
-    chunk_size,
-    duration,
-    sequential_size,
-    usual_steps,
-)
+from fedlang.executors.batched.strategy import choose, chunk_size, sequential_size, usual_steps
 from fedlang.executors.tensorflow.lanes import LANES
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import Batched, batch_graph
@@ -79,12 +74,18 @@ def test_blocks_take_as_long_as_their_longest_clients() -> None:
     steps = usual_steps()
     assert len(steps) == 128
     assert list(steps) == sorted(steps, reverse=True)
-    cost = BlockCost(step=1.0, once=0.0, handed=0.0)
-    assert duration(steps, 128, cost, 1) == steps[0]
-    assert duration(steps, 16, cost, 1) == steps[::16].sum()
-    assert duration(steps, 128, cost, 4) == steps[0], "one block has one thread"
-    assert duration(steps, 16, BlockCost(0.0, once=2.0, handed=0.0), 4) == 8 * 2.0 / 4
-    assert duration(steps, 16, BlockCost(0.0, 0.0, handed=2.0), 4) == 8 * 2.0, "Python does one thing at a time"
+    longest = steps[::LANES].astype(np.float64)
+
+    def seconds(units: list[int], threads: int, **cost: float) -> float:
+        known = {size: BlockCost(**{"step": 0.0, "once": 0.0, "handed": 0.0, **cost}) for size in (8, 128)}
+        return duration(longest, units, costs_up_to(known, 128), threads)
+
+    whole, parts = [len(longest)], [1] * len(longest)
+    assert seconds(whole, 1, step=1.0) == steps[0]
+    assert seconds(parts, 1, step=1.0) == steps[::LANES].sum()
+    assert seconds(whole, 4, step=1.0) == steps[0], "one block has one thread"
+    assert seconds(parts, 4, once=2.0) == len(parts) * 2.0 / 4
+    assert seconds(parts, 4, handed=2.0) == len(parts) * 2.0, "Python does one thing at a time"
 
 
 def test_chunks_fit_the_budget() -> None:

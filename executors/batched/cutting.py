@@ -1,0 +1,90 @@
+"""Where clients, the longest first, are cut into blocks that run together.
+
+A block takes as many steps as its longest client, and a step the longer the more clients there are, but less than in
+proportion: few clients waste calls, many waste steps. The cut of least work is found by dynamic programming over
+multiples of `LANES` clients. Where one of its blocks would keep a thread busy while others have nothing to do, smaller
+blocks are tried.
+"""
+
+# ruff: noqa: TID252 (executors import each other relatively: installed, they lie inside `fedlang`)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tensorflow.lanes import LANES
+
+# From how many steps the clients take, longest first, and the most for a block, to the sizes of the blocks in order.
+Cut: TypeAlias = Callable[[NDArray[np.int32], int], list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCost:
+    """Seconds of a step of a block, of what TensorFlow does once for it, and of what Python does."""
+
+    step: float
+    once: float
+    handed: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Costs:
+    """What blocks of 1, 2, … times `LANES` clients cost, between the sizes for which it is known."""
+
+    step: NDArray[np.float64]
+    once: NDArray[np.float64]
+    handed: float
+
+
+def costs_up_to(known: Mapping[int, BlockCost], most: int) -> Costs:
+    """The costs of blocks of at most so many clients, and of `LANES` in any case."""
+    sizes = sorted(known)
+    wanted = LANES * np.arange(1, max(1, most // LANES) + 1)
+    step = np.interp(wanted, sizes, [known[size].step for size in sizes])
+    once = np.interp(wanted, sizes, [known[size].once for size in sizes])
+    return Costs(step, once, known[sizes[0]].handed)
+
+
+def cut(steps: NDArray[np.int32], costs: Costs, threads: int) -> tuple[float, list[int]]:
+    """The sizes of the blocks, and the seconds they take on so many threads. Python does one thing at a time."""
+    longest = steps[::LANES].astype(np.float64)
+    limit = min(len(costs.step), max(1, len(longest)))
+    best: tuple[float, list[int]] = (0.0, [])
+    while limit:
+        units = _least(longest, costs, threads, limit)
+        seconds = duration(longest, units, costs, threads)
+        if best[1] and seconds >= best[0]:
+            break
+        best = seconds, units
+        limit = min(limit, max(units, default=1)) // 2
+    sizes = [LANES * unit for unit in best[1]]
+    return best[0], [*sizes[:-1], len(steps) - sum(sizes[:-1])]
+
+
+def _least(longest: NDArray[np.float64], costs: Costs, threads: int, limit: int) -> list[int]:
+    """The blocks, in units of `LANES`, whose work on all threads together is least, each of at most `limit` units."""
+    step, once = costs.step / threads, costs.once / threads + costs.handed
+    count = len(longest)
+    rest, taken = np.zeros(count + 1), np.zeros(count, np.int64)
+    for start in reversed(range(count)):
+        room = min(limit, count - start)
+        seconds = longest[start] * step[:room] + once[:room] + rest[start + 1 : start + room + 1]
+        taken[start] = np.argmin(seconds)
+        rest[start] = seconds[taken[start]]
+    units, start = [], 0
+    while start < count:
+        units.append(int(taken[start]) + 1)
+        start += units[-1]
+    return units
+
+
+def duration(longest: NDArray[np.float64], units: list[int], costs: Costs, threads: int) -> float:
+    """Seconds of blocks of so many units, one after the other, where `longest` has each unit's most steps."""
+    sizes = np.array(units, np.int64)
+    each = longest[np.cumsum(sizes) - sizes] * costs.step[sizes - 1] + costs.once[sizes - 1]
+    return float(max(each.sum() / threads, each.max(initial=0.0))) + len(units) * costs.handed

@@ -55,13 +55,15 @@ def cut(steps: NDArray[np.int32], costs: Costs, threads: int) -> tuple[float, li
     longest = steps[::LANES].astype(np.float64)
     limit = min(len(costs.step), max(1, len(longest)))
     best: tuple[float, list[int]] = (0.0, [])
-    while limit:
+    while True:
         units = _least(longest, costs, threads, limit)
         seconds = duration(longest, units, costs, threads)
         if best[1] and seconds >= best[0]:
             break
         best = seconds, units
-        limit = min(limit, max(units, default=1)) // 2
+        if max(units, default=1) == 1:
+            break
+        limit = -(-max(units) // 2)
     sizes = [LANES * unit for unit in best[1]]
     return best[0], [*sizes[:-1], len(steps) - sum(sizes[:-1])]
 
@@ -74,7 +76,7 @@ def _least(longest: NDArray[np.float64], costs: Costs, threads: int, limit: int)
     for start in reversed(range(count)):
         room = min(limit, count - start)
         seconds = longest[start] * step[:room] + once[:room] + rest[start + 1 : start + room + 1]
-        taken[start] = np.argmin(seconds)
+        taken[start] = np.flatnonzero(seconds <= seconds.min() * (1 + 1e-9))[-1]  # of equals the larger block first
         rest[start] = seconds[taken[start]]
     units, start = [], 0
     while start < count:
@@ -84,7 +86,10 @@ def _least(longest: NDArray[np.float64], costs: Costs, threads: int, limit: int)
 
 
 def duration(longest: NDArray[np.float64], units: list[int], costs: Costs, threads: int) -> float:
-    """Seconds of blocks of so many units, one after the other, where `longest` has each unit's most steps."""
+    """Seconds of blocks of so many units, where `longest` has each unit's most steps: each on the first free thread."""
     sizes = np.array(units, np.int64)
     each = longest[np.cumsum(sizes) - sizes] * costs.step[sizes - 1] + costs.once[sizes - 1]
-    return float(max(each.sum() / threads, each.max(initial=0.0))) + len(units) * costs.handed
+    until = [0.0] * threads
+    for seconds in each.tolist():
+        until[until.index(min(until))] += seconds
+    return max(until) + len(units) * costs.handed

@@ -34,7 +34,7 @@ BLOCKS = (8, 16, 32, 64, 128)  # clients in a block, for which costs are estimat
 SEQUENTIAL, RESULTS = 32, 256 << 20  # clients in a chunk that runs them one by one, and bytes of what they send
 CLEAR = 2.0  # a factor between two estimates that no measuring turns round
 AROUND = 40  # calls that a client takes beside its own operations: its data are cut out, its results kept
-HANDED = 500  # calls that a block takes, from Python: its data are packed, the program called, its results added up
+HANDED = 1000  # calls that a block takes, from Python: its data are packed, the program called, its results added up
 GAIN = 1.1  # how much faster than one by one blocks must be
 
 

@@ -84,7 +84,8 @@ def test_blocks_take_as_long_as_their_longest_clients() -> None:
     assert seconds(whole, 1, step=1.0) == steps[0]
     assert seconds(parts, 1, step=1.0) == steps[::LANES].sum()
     assert seconds(whole, 4, step=1.0) == steps[0], "one block has one thread"
-    assert seconds(parts, 4, once=2.0) == len(parts) * 2.0 / 4
+    assert seconds(parts, 4, once=2.0) == -(-len(parts) // 4) * 2.0
+    assert seconds([1] * 3, 2, once=2.0) == 4.0, "the third block waits for a thread"
     assert seconds(parts, 4, handed=2.0) == len(parts) * 2.0, "Python does one thing at a time"
 
 

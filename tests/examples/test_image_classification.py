@@ -71,6 +71,9 @@ def test_the_cells_run_on_every_executor_with_one_result(monkeypatch: pytest.Mon
     found = {}
     for name in ("reference", "threaded", "batched"):
         names: dict[str, Any] = {}
+        # The order of examples hangs on TensorFlow's seed, and steps this large make of another rounding another
+        # run: with some orders a loss differs by hundredths after four rounds.
+        pytest.importorskip("tensorflow").random.set_seed(0)
         with fl.executor(name):
             exec(compile(script, str(SCRIPT), "exec"), names)
         weights = [names["state"].weights.kernel, names["state"].weights.bias]

@@ -116,7 +116,7 @@ class BatchedExecutor:
 
     def _compile(self, own: Graph, batched: Batched | None, layout: Layout, decided: Strategy, label: str) -> Runnable:
         if batched is None or decided.name == "sequential":
-            return sequential_work(own, layout.varies, parallel=1, label=label)
+            return sequential_work(own, layout.varies, label=label)
         return compile_vectorised(batched, layout, label=label)
 
     def watched(self, *, measured: bool = True) -> AbstractContextManager[Callable[[], Explanation]]:

@@ -64,7 +64,7 @@ class SequentialWork:
         return self.layout.pack_shared(shared)
 
 
-def sequential_work(graph: Graph, varies: tuple[bool, ...], *, parallel: int, label: str = "work") -> SequentialWork:
+def sequential_work(graph: Graph, varies: tuple[bool, ...], *, label: str = "work") -> SequentialWork:
     """The work made ready. `Unsupported` where TensorFlow cannot run it."""
     layout = layout_of(graph, varies)
-    return SequentialWork(compile_sequential(layout, parallel=parallel, label=label), layout.stores(), Lock())
+    return SequentialWork(compile_sequential(layout, label=label), layout.stores(), Lock())

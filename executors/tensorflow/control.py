@@ -31,10 +31,8 @@ def loop(
     sites: tuple[Site, ...],
     *,
     reverse: bool = False,
-    parallel: int = 1,
 ) -> tuple[list[Any], list[Any]]:
-    """Runs `step(scope, place, carries) -> (carries, outputs)` for each place; the last carries, and outputs stacked.
-    Runs `step(scope, place, carries) -> (carries, outputs)` for each place; the last carries, and outputs stacked."""
+    """Runs `step(scope, place, carries) -> (carries, outputs)` for each place. The last carries; outputs stacked."""
     last = length - 1
     lists = [_list_of(type, length) for type in outputs]
     flags = [tf.constant(True) for _ in sites]  # a check that has not run went well
@@ -54,7 +52,7 @@ def loop(
         body,
         (tf.constant(0), carries, lists, flags),
         shape_invariants=(tf.TensorShape([]), shapes, free, flag_shapes),
-        parallel_iterations=parallel,
+        parallel_iterations=1,
     )
     for site, ok in zip(sites, flags, strict=True):
         scope.flag(site, ok)

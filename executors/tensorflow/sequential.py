@@ -1,8 +1,7 @@
 """A chunk of clients as one TensorFlow program that runs them one by one: `compile_sequential`.
 
-The loop over clients is in the graph, so that TensorFlow may work at several clients at once (`parallel`) while each
-client's own operations run as if it were alone: its bits are the same in any chunk, at any place, with any number of
-threads.
+The loop over clients is in the graph, and each client's own operations run as if it were alone: its bits are the same
+in any chunk, at any place, with any number of threads.
 """
 
 from __future__ import annotations
@@ -51,8 +50,8 @@ class Program:
         return self.function.traces()
 
 
-def compile_sequential(layout: Layout, *, parallel: int, label: str = "work") -> Program:
-    """The program that runs a chunk's clients one by one, up to `parallel` at once; `label` is its name in profiles."""
+def compile_sequential(layout: Layout, *, label: str = "work") -> Program:
+    """The program that runs a chunk's clients one by one; `label` is its name in profiles."""
     graph = layout.graph
     results, notes = tuple(result_tensor(type) for type in graph.result_types()), notes_in(graph)
     outputs = (*results, *(type for note in notes for type in note.types))
@@ -73,7 +72,7 @@ def compile_sequential(layout: Layout, *, parallel: int, label: str = "work") ->
             return [], [*spread, tf.reshape(tf.stack(flags) if flags else tf.zeros([0], tf.bool), [len(sites)])]
 
         with tf.name_scope(label):
-            return _over_clients(layout, rest, step, outputs, len(sites), parallel)
+            return _over_clients(layout, rest, step, outputs, len(sites))
 
     function = Traced(run, layout.specs())
     sequences = tuple(isinstance(type, SequenceType) for type in graph.result_types())
@@ -81,7 +80,7 @@ def compile_sequential(layout: Layout, *, parallel: int, label: str = "work") ->
 
 
 def _over_clients(
-    layout: Layout, feeds: list[Any], step: control.Step, outputs: tuple[Tensor, ...], flags: int, parallel: int
+    layout: Layout, feeds: list[Any], step: control.Step, outputs: tuple[Tensor, ...], flags: int
 ) -> list[Any]:
     types: list[Any] = [type for output in outputs for type in _spread_types(output)]
     count = clients_in(layout, feeds)
@@ -92,9 +91,7 @@ def _over_clients(
         _, rows = step(scope, client, [])
         return client + 1, [one.write(client, row) for one, row in zip(kept, rows, strict=True)]
 
-    _, lists = tf.while_loop(
-        lambda client, _: client < count, body, (tf.constant(0), lists), parallel_iterations=parallel
-    )
+    _, lists = tf.while_loop(lambda client, _: client < count, body, (tf.constant(0), lists), parallel_iterations=1)
     free = [shape == [None] for _, shape in types] + [False]
     return [one.concat() if joined else one.stack() for one, joined in zip(lists, free, strict=True)]
 

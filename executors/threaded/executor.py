@@ -22,6 +22,7 @@ from fedlang.passes.batch import move_maps
 from fedlang.run.executor import Chunk, ClientTask, ClientWork, LocalWork
 from fedlang.run.sequences import LeafValue
 
+from ..batched.strategy import sequential_size
 from ..reference import ReferenceExecutor
 from ..tensorflow.blame import Guarded, Room, warn
 from ..tensorflow.chunks import SequentialWork, sequential_work
@@ -30,8 +31,6 @@ from ..tensorflow.pool import in_order, new_pool
 from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES
 from ..tensorflow.work import read_chunks
-
-MOST = 32  # clients in a chunk, where the cohort's size does not ask for fewer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,10 +69,13 @@ class ThreadedWork:
 
 @dataclass(slots=True, eq=False)
 class ThreadedExecutor:
-    """Clients on threads. `refused` says of works that TensorFlow cannot run why; the reference runs those."""
+    """Clients on threads. A chunk has at most `chunk` clients; else as many as can wait with what they send.
+
+    `refused` says of works that TensorFlow cannot run why; the reference runs those.
+    """
 
     threads: int = CORES
-    chunk: int = MOST
+    chunk: int | None = None
     name: str = "threaded"
     refused: dict[int, str] = field(default_factory=dict)
     _made: dict[tuple[int, tuple[bool, ...]], tuple[Graph, ClientWork]] = field(default_factory=dict)
@@ -87,8 +89,9 @@ class ThreadedExecutor:
 
     def _make(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
         try:
-            compiled = sequential_work(guard_rows(move_maps(work)), varies, parallel=1)
-            return ThreadedWork(compiled, work, varies, self.threads, self.chunk, Room(warn))
+            compiled = sequential_work(guard_rows(move_maps(work)), varies)
+            chunk = sequential_size(work) if self.chunk is None else self.chunk
+            return ThreadedWork(compiled, work, varies, self.threads, chunk, Room(warn))
         except Unsupported as reason:
             self.refused[id(work)] = str(reason)
             return ReferenceExecutor().compile_work(work, varies)

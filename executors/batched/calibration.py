@@ -30,6 +30,7 @@ from fedlang.run.executor import ClientTask
 from fedlang.run.sequences import Rows
 from fedlang.types.dims import named
 
+from ..tensorflow.calls import Traced
 from ..tensorflow.chunks import sequential_work
 from ..tensorflow.start import CORES, tf
 from ..tensorflow.work import Readable
@@ -151,8 +152,8 @@ def _loop(body: Callable[[Any], Any], x: Any, steps: int = 20) -> float:
     def run(x: Any) -> Any:
         return tf.while_loop(lambda k, _: k < steps, lambda k, x: (k + 1, body(x)), (0, x), parallel_iterations=1)
 
-    compiled = tf.function(run, autograph=False)
-    return _best(lambda: compiled(x)) / steps
+    compiled = Traced(run, [tf.TensorSpec.from_tensor(x)])
+    return _best(lambda: compiled(x, spread=False)) / steps
 
 
 def _best(run: Callable[[], object], tries: int = 4) -> float:

@@ -25,7 +25,7 @@ from ..tensorflow.chunks import sequential_work
 from ..tensorflow.guards import guard_rows
 from ..tensorflow.layout import Layout, layout_of
 from ..tensorflow.scope import Unsupported
-from ..tensorflow.start import CORES, tf
+from ..tensorflow.start import CORES, has_gpu
 from ..tensorflow.together import apart, verify_together
 from ..tensorflow.vectorised import compile_vectorised
 from .calibration import figures
@@ -126,8 +126,3 @@ class BatchedExecutor:
     def compile_local(self, graph: Graph) -> LocalWork:
         """By the reference, so that the server's bits are the same in all executors."""
         return ReferenceExecutor().compile_local(graph)
-
-
-def has_gpu() -> bool:
-    """Whether TensorFlow sees a GPU."""
-    return bool(tf.config.list_physical_devices("GPU"))

@@ -19,7 +19,7 @@ from fedlang.run.sequences import LeafValue
 
 from ..tensorflow.blame import Guarded, Room, Runnable
 from ..tensorflow.lanes import LANES
-from ..tensorflow.pool import in_order, new_pool
+from ..tensorflow.pool import in_order, looked_ahead, new_pool
 from ..tensorflow.work import Readable, alike, read_chunks
 from .cutting import Cut
 from .strategy import Strategy
@@ -47,9 +47,10 @@ class BatchedWork:
 
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """Chunks as they are made; the clients of a window may be in any of its chunks."""
-        guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), self.work.pack_shared(shared), self.room)
         self.tallies[:] = [Tally(1 if self.strategy.name == "sequential" else LANES)]
-        read = self._counted(clients)
+        every, read = looked_ahead(self._counted(clients), self.threads)  # whether every thread has a chunk
+        feeds = self.work.pack_shared(shared)
+        guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), feeds, self.room, spread=not every)
         jobs = (partial(self._run, guarded, guarded.pack(each), each) for each in read)
         for parts in in_order(self.pool, jobs, self.threads + 1):
             yield from parts

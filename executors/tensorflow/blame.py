@@ -32,15 +32,15 @@ class Runnable(Protocol):
     """Work compiled for chunks."""
 
     def pack_shared(self, shared: Sequence[LeafValue]) -> list[Any]:
-        """The shared values' tensors."""
+        """The shared values' feeds."""
         ...
 
     def pack(self, read: Readable) -> list[Any]:
         """A chunk's tensors."""
         ...
 
-    def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable) -> Chunk:
-        """A chunk's results."""
+    def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable, *, spread: bool = False) -> Chunk:
+        """A chunk's results; `spread` as `calls.Traced` takes it."""
         ...
 
 
@@ -79,8 +79,9 @@ class Guarded:
     graph: Graph
     varies: tuple[bool, ...]
     shared: tuple[LeafValue, ...]
-    tensors: list[Any]
+    feeds: list[Any]
     room: Room
+    spread: bool
 
     def pack(self, read: Readable) -> list[Any] | None:
         """A chunk's tensors; none where no client's data could be read, None where they do not fit the memory."""
@@ -107,7 +108,7 @@ class Guarded:
 
     def _run(self, packed: Sequence[Any], read: Readable) -> Chunk:
         try:
-            return self.work.run(self.tensors, packed, read)
+            return self.work.run(self.feeds, packed, read, spread=self.spread)
         except OUT_OF_MEMORY:
             raise
         except tf.errors.OpError as error:
@@ -120,7 +121,7 @@ class Guarded:
             raise operation_failed("client work", f"TensorFlow: {reason}", None)
         failures = (*read.failures, *(failure for failure in found if failure is not None))
         rest = read.take(kept, failures)
-        return self.work.run(self.tensors, self.work.pack(rest) if kept else [], rest)
+        return self.work.run(self.feeds, self.work.pack(rest) if kept else [], rest, spread=self.spread)
 
     def _failure(self, client: int, read: Readable) -> ClientFailure | None:
         task = read.tasks[client]

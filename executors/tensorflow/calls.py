@@ -1,7 +1,12 @@
-"""A TensorFlow function of one signature, called without the search among traces that `tf.function` does at each call.
+"""A TensorFlow program of one signature, called with little around it.
 
-That search looks at the type of every argument again, in Python; where the signature was fixed from the start there
-is one trace, and nothing to look for. It took about as long as a small round's arithmetic.
+On a CPU it is called through a session, for two reasons. `tf.function` looks at the type of every argument again at
+each call, in Python. And its operations go from thread to thread as they become ready, which takes longer than a small
+operation does: a session can run them all in the thread that calls, so that chunks on several threads share nothing.
+A program that holds resources of TensorFlow's own (a model's variables), or that may run on a GPU, is called as a
+function.
+
+The operations are the same in both ways, and in one thread or many: bits do not depend on it.
 """
 
 from __future__ import annotations
@@ -9,8 +14,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
+from weakref import finalize
 
-from .start import tf
+from numpy.typing import NDArray
+from tensorflow.core.protobuf import config_pb2
+
+from .memory import host
+from .start import has_gpu, tf
+
+_IN_THE_CALLER = -1  # a thread pool's number; TensorFlow's word for none
 
 
 class Traced:
@@ -20,22 +32,60 @@ class Traced:
         self._function = tf.function(function, input_signature=list(signature), autograph=False)
         self._lock = Lock()
         self._program: Any = None
-        self._call: Any = None
+        self._session: Any = None
+        self._calls: dict[bool, Callable[..., list[Any]]] = {}  # by `spread`
 
     def traces(self) -> int:
         """How often it was traced."""
         return int(self._function.experimental_get_tracing_count())
 
-    def __call__(self, *feeds: Any) -> list[Any]:
-        """The outputs, one tensor each. Feeds are tensors or arrays of the signature's dtypes; any thread may call."""
-        if self._call is None:
-            self._trace()
-        given = [tf.convert_to_tensor(feed) for feed in feeds]
-        found: list[Any] = self._call(*given, *self._program.captured_inputs)
-        return found
+    def __call__(self, *feeds: Any, spread: bool) -> list[NDArray[Any]]:
+        """The outputs, an array each. Feeds are tensors or arrays of the signature's dtypes; any thread may call.
 
-    def _trace(self) -> None:
+        `spread`: operations may run beside each other, on threads of TensorFlow's; else all run in the thread that
+        calls, which is faster where other threads have work of their own.
+        """
+        call = self._calls.get(spread) or self._made(spread)
+        return call(*feeds)
+
+    def _made(self, spread: bool) -> Callable[..., list[NDArray[Any]]]:
         with self._lock:
-            if self._call is None:
+            if self._program is None:
                 self._program = self._function.get_concrete_function()
-                self._call = self._program.inference_fn.call_flat
+            if spread not in self._calls:
+                self._calls[spread] = self._in_session(spread) if self._suits_session() else self._as_function()
+            return self._calls[spread]
+
+    def _suits_session(self) -> bool:
+        held = {each.dtype for each in self._program.captured_inputs}
+        return hasattr(tf.compat.v1.Session, "_make_callable_from_options") and not (
+            has_gpu() or held & {tf.resource, tf.variant}
+        )
+
+    def _as_function(self) -> Callable[..., list[NDArray[Any]]]:
+        program = self._program
+        run = program.inference_fn.call_flat
+
+        def call(*feeds: Any) -> list[NDArray[Any]]:
+            return [host(found) for found in run(*map(tf.convert_to_tensor, feeds), *program.captured_inputs)]
+
+        return call
+
+    def _in_session(self, spread: bool) -> Callable[..., list[NDArray[Any]]]:
+        graph, held = self._program.graph, [host(each) for each in self._program.captured_inputs]
+        if self._session is None:
+            self._session = tf.compat.v1.Session(graph=graph, config=config_pb2.ConfigProto(device_count={"GPU": 0}))
+            finalize(self, self._session.close)  # at the end of Python too, while TensorFlow is there
+        options = config_pb2.CallableOptions(
+            feed=[tensor.name for tensor in graph.inputs],
+            fetch=[tensor.name for tensor in graph.outputs],
+            target=[operation.name for operation in graph.control_outputs],
+            run_options=config_pb2.RunOptions(inter_op_thread_pool=0 if spread else _IN_THE_CALLER),
+        )
+        run = self._session._make_callable_from_options(options)
+
+        def call(*feeds: Any) -> list[NDArray[Any]]:
+            found: list[NDArray[Any]] = run(*map(host, feeds), *held)
+            return found
+
+        return call

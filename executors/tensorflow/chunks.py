@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from fedlang.ir.graph import Graph
 from fedlang.run.executor import Chunk, Stacked
@@ -17,7 +17,7 @@ from fedlang.run.sequences import LeafValue
 from .layout import Layout, layout_of
 from .sequential import Program, compile_sequential
 from .store import Store
-from .work import Finished, Readable, as_sequences, finish, host, nothing, split_outputs
+from .work import Finished, Readable, as_sequences, finish, nothing, split_outputs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,15 +40,15 @@ class SequentialWork:
                 store.make_room(read)
             return self.layout.pack(self.stores, read.values)
 
-    def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable) -> Chunk:
-        """A packed chunk's results. May be called from several threads at once."""
+    def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable, *, spread: bool = False) -> Chunk:
+        """A packed chunk's results. May be called from several threads at once; `spread` as `Traced` takes it."""
+        program = self.program
         if not read.tasks:
-            return nothing(read, len(self.program.results))
-        return finish(
-            read, self._finished(self.program.function(*shared, *packed)), self.program.sites, self.program.notes
-        )
+            return nothing(read, len(program.results))
+        outputs = program.function(*shared, *packed, spread=spread)
+        return finish(read, self._finished(outputs), program.sites, program.notes)
 
-    def _finished(self, outputs: Sequence[Any]) -> Finished:
+    def _finished(self, outputs: Sequence[NDArray[Any]]) -> Finished:
         program = self.program
         types = [*program.results, *(type for note in program.notes for type in note.types)]
         values = split_outputs(outputs[:-1], types)
@@ -57,10 +57,10 @@ class SequentialWork:
         for note in program.notes:
             notes.append(tuple(shown[: len(note.types)]))
             del shown[: len(note.types)]
-        return Finished(as_sequences(results, program.sequences), tuple(notes), np.asarray(host(outputs[-1]), np.bool_))
+        return Finished(as_sequences(results, program.sequences), tuple(notes), outputs[-1])
 
     def pack_shared(self, shared: Sequence[LeafValue]) -> list[Any]:
-        """The shared values' tensors."""
+        """The shared values' feeds."""
         return self.layout.pack_shared(shared)
 
 

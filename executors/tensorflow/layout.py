@@ -31,6 +31,7 @@ from fedlang.run.values import numpy_dtype
 from fedlang.types.dims import Size
 
 from .dtypes import TF_DTYPES, hidden_axes, spec_of, static_shape
+from .memory import feed_of
 from .scope import Unsupported
 from .sequences import Elements, Rows, Splits
 from .start import tf
@@ -200,16 +201,16 @@ def _shared_sequence(feeds: list[Any]) -> Elements:
 def _shared_tensors(graph: Graph, parameter: int, value: LeafValue) -> list[Any]:
     type = graph.parameter_types()[parameter]
     if isinstance(type, Tensor):
-        return [tf.convert_to_tensor(value, TF_DTYPES[type.dtype])]
+        return [feed_of(np.asarray(value, numpy_dtype(type.dtype)))]
     if not isinstance(value, RowsValue):
         raise Unsupported("a shared sequence of unequal elements")
     if not is_split(graph, type):
-        return [tf.convert_to_tensor(value.rows)]
+        return [feed_of(value.rows)]
     splits = value.splits
     if splits is None:
         splits = np.arange(len(value.rows) + 1, dtype=np.int64) * value.rows.shape[1]
     rows = value.rows if value.splits is not None else value.rows.reshape(-1, *value.rows.shape[2:])
-    return [tf.convert_to_tensor(rows), tf.convert_to_tensor(splits.astype(np.int32))]
+    return [feed_of(rows), feed_of(splits.astype(np.int32))]
 
 
 def _pack_group(group: Group, store: Store, leaves: list[tuple[LeafValue, ...]]) -> list[Any]:

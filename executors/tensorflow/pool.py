@@ -20,6 +20,12 @@ def new_pool(threads: int, name: str) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, f"fedlang-{name}")
 
 
+def looked_ahead(items: Iterator[T], count: int) -> tuple[bool, Iterator[T]]:
+    """Whether there are `count` items at least; and all items."""
+    first = list(islice(items, count))
+    return len(first) == count, chain(first, items)
+
+
 def in_order(pool: ThreadPoolExecutor, jobs: Iterator[Callable[[], T]], most: int) -> Iterator[T]:
     """The jobs' results in order, never more than `most` begun and not taken.
 

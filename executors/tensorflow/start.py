@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 
-__all__ = ["CORES", "SETTINGS", "Settings", "tf"]
+__all__ = ["CORES", "SETTINGS", "Settings", "has_gpu", "tf"]
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -42,3 +42,8 @@ def _start() -> Settings:
 
 
 SETTINGS = _start()
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU."""
+    return bool(tf.config.list_physical_devices("GPU"))

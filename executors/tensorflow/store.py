@@ -28,22 +28,14 @@ from fedlang.run.values import numpy_dtype
 from fedlang.types.dtypes import INTEGERS
 
 from .dtypes import hidden_axes
+from .memory import zeros
 from .spans import FIRST, Spans
 from .start import tf
 
 LIMIT = 2 << 30  # bytes of rows that a store keeps
 LOOK = 64 << 20  # bytes of new rows after which it looks how many are in use; with less room it drops nothing
 SPARSE = 8  # how many times the rows in use there may be before they are dropped
-_ALIGNED = 64
 _SHARED_DTYPES = frozenset({"bool", *INTEGERS, "float16", "float32", "float64"})
-
-
-def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Zeros that start where TensorFlow wants memory to start."""
-    count = int(np.prod(shape)) * dtype.itemsize
-    room = np.zeros(count + _ALIGNED, np.uint8)
-    offset = -room.ctypes.data % _ALIGNED
-    return room[offset : offset + count].view(dtype).reshape(shape)
 
 
 class Column:
@@ -52,7 +44,7 @@ class Column:
     def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
         self.dtype = numpy_dtype(dtype)
         self.shares = dtype in _SHARED_DTYPES
-        self.array = _zeros((FIRST, *shape), self.dtype)
+        self.array = zeros((FIRST, *shape), self.dtype)
         self._tensor: Any = None
 
     def suits(self, rows: Array) -> bool:
@@ -62,7 +54,7 @@ class Column:
     def shape_as(self, rows: Array) -> None:
         """Gives the rows of an empty column the sizes that the type leaves open."""
         if not self.suits(rows):
-            self.array, self._tensor = _zeros((len(self.array), *rows.shape[1:]), self.dtype), None
+            self.array, self._tensor = zeros((len(self.array), *rows.shape[1:]), self.dtype), None
 
     def write(self, start: int, rows: Array, size: int) -> None:
         """Puts rows at their place; there is room for `size` then."""
@@ -82,7 +74,7 @@ class Column:
         return self._tensor
 
     def _grow(self, size: int) -> None:
-        larger = _zeros((size, *self.array.shape[1:]), self.dtype)
+        larger = zeros((size, *self.array.shape[1:]), self.dtype)
         larger[: len(self.array)] = self.array
         self.array, self._tensor = larger, None
 

@@ -29,7 +29,7 @@ from .lower import evaluate
 from .scope import Scope, Site, Unsupported, extent, sites_in
 from .start import tf
 from .store import Place, Store
-from .work import Finished, Readable, finish, host, nothing
+from .work import Finished, Readable, finish, nothing
 
 T = TypeVar("T")
 Ranges: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int32]]
@@ -51,7 +51,7 @@ class VectorisedWork:
         return self.function.traces()
 
     def pack_shared(self, shared: Sequence[LeafValue]) -> list[Any]:
-        """The shared values' tensors."""
+        """The shared values' feeds."""
         return self.layout.pack_shared(shared)
 
     def pack(self, read: Readable) -> list[Any]:
@@ -61,14 +61,13 @@ class VectorisedWork:
                 store.make_room(read)
             return _Packing(self, read.values).feeds()
 
-    def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable) -> Chunk:
-        """A packed chunk's results. May be called from several threads at once."""
+    def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable, *, spread: bool = False) -> Chunk:
+        """A packed chunk's results. May be called from several threads at once; `spread` as `Traced` takes it."""
         if not read.tasks:
             return nothing(read, self.batched.count)
-        *values, flags = self.function(*shared, *packed)
-        results = [host(value) for value in values]
+        *results, flags = self.function(*shared, *packed, spread=spread)
         stacked = tuple(_own(results, k, sizes) for k, sizes in enumerate(self.batched.sizes))
-        return finish(read, Finished(stacked, (), np.asarray(host(flags), np.bool_)), self.sites, ())
+        return finish(read, Finished(stacked, (), flags), self.sites, ())
 
 
 def _own(results: list[NDArray[Any]], k: int, sizes: tuple[int, ...]) -> Stacked:

@@ -25,7 +25,6 @@ from ..reference.effects import fill, show
 from .lanes import LANES
 from .scope import Site
 from .sequential import Note, is_free
-from .start import tf
 
 Outputs = list[NDArray[Any]]
 STEP, USEFUL = LANES, 0.8
@@ -113,20 +112,15 @@ class Finished:
     flags: NDArray[np.bool_]
 
 
-def host(tensor: Any) -> NDArray[Any]:
-    """A tensor's values, without a copy where its memory can be read."""
-    return np.asarray(memoryview(tensor)) if tensor.dtype not in (tf.bfloat16, tf.string) else tensor.numpy()
-
-
-def split_outputs(tensors: Sequence[Any], types: Sequence[Any]) -> list[Stacked]:
+def split_outputs(arrays: Sequence[NDArray[Any]], types: Sequence[Any]) -> list[Stacked]:
     """The outputs of a sequential program: stacked, or one by one where clients' shapes may differ."""
-    rest = list(tensors)
+    rest = list(arrays)
     found: list[Stacked] = []
     for type in types:
         if not is_free(type):
-            found.append(host(rest.pop(0)))
+            found.append(rest.pop(0))
             continue
-        flat, sizes = host(rest.pop(0)), host(rest.pop(0))
+        flat, sizes = rest.pop(0), rest.pop(0)
         parts = np.split(flat, np.cumsum(np.prod(sizes, axis=1, dtype=np.int64))[:-1])
         found.append([np.asarray(part.reshape(size)) for part, size in zip(parts, sizes, strict=True)])
     return found

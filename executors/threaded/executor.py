@@ -27,7 +27,7 @@ from ..reference import ReferenceExecutor
 from ..tensorflow.blame import Guarded, Room, warn
 from ..tensorflow.chunks import SequentialWork, sequential_work
 from ..tensorflow.guards import guard_rows
-from ..tensorflow.pool import in_order, new_pool
+from ..tensorflow.pool import in_order, looked_ahead, new_pool
 from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES
 from ..tensorflow.work import read_chunks
@@ -50,8 +50,9 @@ class ThreadedWork:
 
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """Chunks in the order of the clients."""
-        guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), self.work.pack_shared(shared), self.room)
-        chunks = read_chunks(clients, self._chunk_size(clients))
+        every, chunks = looked_ahead(read_chunks(clients, self._chunk_size(clients)), self.threads)
+        feeds = self.work.pack_shared(shared)
+        guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), feeds, self.room, spread=not every)
         if self.threads == 1:
             yield from (chunk for read in chunks for chunk in guarded.run(guarded.pack(read), read))
             return

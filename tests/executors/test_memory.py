@@ -77,9 +77,9 @@ def test_it_is_said_once_and_later_chunks_are_smaller(monkeypatch: pytest.Monkey
     tries = []
     whole = VectorisedWork.run
 
-    def counted(self: Any, *given: Any) -> Any:
+    def counted(self: Any, *given: Any, spread: bool) -> Any:
         tries.append(len(given[-1].tasks))
-        return whole(self, *given)
+        return whole(self, *given, spread=spread)
 
     monkeypatch.setattr(VectorisedWork, "run", counted)
     for _ in range(3):

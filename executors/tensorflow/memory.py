@@ -1,0 +1,39 @@
+"""Memory that NumPy and TensorFlow share: neither copies what starts where TensorFlow wants memory to start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .start import has_gpu, tf
+
+_ALIGNED = 64  # bytes
+_UNREADABLE = (tf.bfloat16, tf.string)  # dtypes of tensors whose memory Python does not read
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Zeros that TensorFlow need not copy."""
+    count = int(np.prod(shape)) * dtype.itemsize
+    room = np.zeros(count + _ALIGNED, np.uint8)
+    offset = -room.ctypes.data % _ALIGNED
+    return room[offset : offset + count].view(dtype).reshape(shape)
+
+
+def feed_of(array: NDArray[Any]) -> Any:
+    """The values as a feed for several calls: they are copied at most once."""
+    if has_gpu():
+        return tf.convert_to_tensor(array)
+    if array.flags.c_contiguous and not array.ctypes.data % _ALIGNED:
+        return array
+    found = zeros(array.shape, array.dtype)
+    found[...] = array
+    return found
+
+
+def host(value: Any) -> NDArray[Any]:
+    """A tensor's values, without a copy where its memory can be read; an array as it is."""
+    if isinstance(value, np.ndarray):
+        return value
+    return np.asarray(memoryview(value)) if value.dtype not in _UNREADABLE else value.numpy()

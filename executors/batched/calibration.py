@@ -115,7 +115,7 @@ def _step() -> float:
     """Seconds of a step of a client's loop of small operations, as this executor runs it."""
     work = sequential_work(_small_steps(), (False, True))
     rows = Rows(np.zeros((STEPS, COLUMNS), np.float32))
-    read = Readable((ClientTask(0, "", tuple),), ((rows,),), ())
+    read = Readable.of([ClientTask(0, "", tuple)], [(rows,)])
     shared, packed = work.pack_shared([np.ones((ROWS, COLUMNS), np.float32)]), work.pack(read)
     return _best(lambda: work.run(shared, packed, read)) / STEPS
 

@@ -9,7 +9,7 @@ program's outputs into what the driver takes. Failures of one client (its data, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -37,14 +37,19 @@ class Readable:
     tasks: tuple[ClientTask, ...]
     values: tuple[tuple[LeafValue, ...], ...]
     failures: tuple[ClientFailure, ...]
-    lengths: tuple[int, ...] = field(init=False)  # of each client's longest sequence
+    lengths: tuple[int, ...]  # of each client's longest sequence
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "lengths", tuple(map(_longest, self.values)))
+    @staticmethod
+    def of(
+        tasks: Sequence[ClientTask], values: Sequence[tuple[LeafValue, ...]], failures: Sequence[ClientFailure] = ()
+    ) -> Readable:
+        """With the lengths of these values."""
+        return Readable(tuple(tasks), tuple(values), tuple(failures), tuple(map(_longest, values)))
 
     def take(self, rows: Sequence[int], failures: tuple[ClientFailure, ...]) -> Readable:
         """Some of the clients, and these failures."""
-        return Readable(tuple(self.tasks[k] for k in rows), tuple(self.values[k] for k in rows), failures)
+        tasks, values = tuple(self.tasks[k] for k in rows), tuple(self.values[k] for k in rows)
+        return Readable(tasks, values, failures, tuple(self.lengths[k] for k in rows))
 
 
 def read_chunks(clients: Iterable[ClientTask], size: int) -> Iterator[Readable]:
@@ -82,11 +87,7 @@ def _cut(order: list[int], lengths: Sequence[int], size: int) -> list[list[int]]
 
 
 def _longest(values: tuple[LeafValue, ...]) -> int:
-    longest = 0
-    for value in values:
-        if isinstance(value, (Rows, Elements)):
-            longest = max(longest, len(value))
-    return longest
+    return max([len(value) for value in values if isinstance(value, Rows | Elements)], default=0)
 
 
 def _read(tasks: Sequence[ClientTask]) -> Readable:
@@ -100,7 +101,7 @@ def _read(tasks: Sequence[ClientTask]) -> Readable:
         except Exception as error:
             reason = unreadable_client(task.id, f"{type(error).__name__}: {error}")
             failures.append(ClientFailure(task.position, task.id, client_failed(task.id, reason)))
-    return Readable(tuple(task for task, _ in good), tuple(values for _, values in good), tuple(failures))
+    return Readable.of([task for task, _ in good], [values for _, values in good], failures)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -46,6 +46,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from fedlang.run.factors import Factors, factors_of, masked
+
 Doubles: TypeAlias = NDArray[np.float64]
 Floats: TypeAlias = NDArray[Any]
 
@@ -171,9 +173,9 @@ class ExactSum:
     def add(self, values: Floats | Scan, weights: Floats | None = None) -> None:
         """Adds `values[clients, …]`, each client's times its weight where there are weights."""
         scan = values if isinstance(values, Scan) else Scan(values)
-        pieces: list[_Factors | None] = [None]
+        pieces: list[Factors | None] = [None]
         if weights is not None:
-            pieces = [_Factors(piece) for piece in _weight_pieces(np.asarray(weights))]
+            pieces = [*factors_of(flush(np.asarray(weights)))]
         with np.errstate(all="ignore"):
             for (rows, columns), (top, low) in zip(_tiles(*scan.flat.shape), scan.exponents, strict=True):
                 if top is None:
@@ -260,7 +262,7 @@ class ExactSum:
             result._push(np.ldexp(digit.astype(np.float64), place - scale), slice(0, result.size), scale)
         return result
 
-    def _add_tile(self, tile: Floats, factors: _Factors | None, columns: slice, top: int, low: int) -> None:
+    def _add_tile(self, tile: Floats, factors: Factors | None, columns: slice, top: int, low: int) -> None:
         if tile.dtype == np.float32:
             if low < -149:  # there are subnormals
                 tile, low = flush(tile), -149
@@ -287,7 +289,7 @@ class ExactSum:
                     self._add_exact(product, columns, top, low, CLASS * each)
 
     def _add_exact(
-        self, tile: Doubles, columns: slice, top: int, low: int, scale: int = 0, factors: _Factors | None = None
+        self, tile: Doubles, columns: slice, top: int, low: int, scale: int = 0, factors: Factors | None = None
     ) -> None:
         """Adds the rows of a tile whose elements are at most 2 ** top and multiples of 2 ** low, times their factors.
 
@@ -374,56 +376,10 @@ def _exponents(tile: Floats) -> tuple[int, int] | tuple[None, int]:
     return (greatest >> fraction) - bias + 1, (least >> fraction) - bias - fraction
 
 
-class _Factors:
-    """Weights of at most 24 significant bits: below 2 ** top and multiples of 2 ** low, as really is: small whole
-    numbers cost few bits."""
-
-    __slots__ = ("low", "parts", "top", "values")
-
-    def __init__(self, values: Doubles) -> None:
-        self.values = values
-        self.parts: dict[tuple[int, int], _Factors] = {}
-        fractions, places = np.frexp(values[values != 0])
-        self.top = self.low = 0
-        if len(places):
-            whole = (fractions * 2.0**53).astype(np.int64)
-            last = np.frexp((whole & -whole).astype(np.float64))[1] - 1
-            self.top, self.low = int(places.max()), int((places - 53 + last).min())
-
-    def of(self, rows: slice) -> _Factors:
-        """The factors of some rows."""
-        place = rows.start, rows.stop
-        if place not in self.parts:
-            self.parts[place] = _Factors(self.values[rows])
-        return self.parts[place]
-
-
-def _weight_pieces(weights: Floats) -> list[Doubles]:
-    """Arrays of at most 24 significant bits whose exact sum is the weights."""
-    if weights.dtype.kind in "iu":
-        whole = weights.astype(np.uint64)
-        high, low = whole >> np.uint64(32), whole & np.uint64(2**32 - 1)
-        halves = [high.astype(np.float64) * 2.0**32, low.astype(np.float64)]
-    else:
-        halves = [flush(weights).astype(np.float64)]
-    pieces: list[Doubles] = []
-    for rest in halves:
-        while rest.any():
-            piece = _masked(rest, 29)
-            pieces.append(piece)
-            rest = rest - piece
-    return pieces
-
-
 def _value_pieces(values: Doubles) -> list[Doubles]:
     """Two arrays of at most 27 significant bits whose exact sum is the values."""
-    high = _masked(values, 27)
+    high = masked(values, 27)
     return [high, values - high]
-
-
-def _masked(values: Doubles, dropped: int) -> Doubles:
-    bits = np.ascontiguousarray(values).view(np.uint64)
-    return (bits & np.uint64((2**64 - 1) ^ (2**dropped - 1))).view(np.float64)
 
 
 def _to_nearest(parts: list[Doubles]) -> Doubles:

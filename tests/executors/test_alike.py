@@ -16,7 +16,7 @@ from fedlang.run.sequences import Rows
 def window(lengths: list[int]) -> Readable:
     tasks = tuple(ClientTask(k, str(k), lambda: ()) for k in range(len(lengths)))
     values = tuple((np.float32(0), Rows(np.zeros((n, 1), np.float32))) for n in lengths)
-    return Readable(tasks, values, ())
+    return Readable.of(tasks, values)
 
 
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 9))

@@ -44,7 +44,7 @@ ELSEWHERE = {
 def run_tensorflow(graph: Graph, arguments: tuple[Any, ...]) -> list[Any]:
     """The results for one client, all of whose parameters are its own."""
     work = sequential_work(graph, (True,) * len(arguments))
-    read = Readable((ClientTask(0, "a", lambda: arguments),), (arguments,), ())
+    read = Readable.of([ClientTask(0, "a", lambda: arguments)], [arguments])
     chunk = work.run([], work.pack(read), read)
     if chunk.failures:
         raise chunk.failures[0].error

@@ -1,4 +1,5 @@
-"""Weights as factors of exact products: pieces of at most 24 bits, with the exponents that say how many a product needs.
+"""Weights as factors of exact products: pieces of at most 24 bits, with the exponents that say how many bits products
+need.
 
 Counts of examples, which most weights are, are one piece, and their exponents are read off their common bits.
 """

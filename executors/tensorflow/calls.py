@@ -29,7 +29,11 @@ class Traced:
     """A Python function over tensors as one TensorFlow program; traced when it is first called."""
 
     def __init__(self, function: Callable[..., Any], signature: Sequence[Any]) -> None:
-        self._function = tf.function(function, input_signature=list(signature), autograph=False)
+        def shaped(*feeds: Any) -> Any:  # a session takes feeds of any shape, and knows of them what is said here
+            known = [tf.ensure_shape(feed, spec.shape) for feed, spec in zip(feeds, signature, strict=True)]
+            return function(*known)
+
+        self._function = tf.function(shaped, input_signature=list(signature), autograph=False)
         self._lock = Lock()
         self._program: Any = None
         self._session: Any = None

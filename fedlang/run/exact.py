@@ -58,6 +58,7 @@ DIGIT = 40
 CLASS = 1024  # the exponents of one cascade lie within CLASS / 2 of a multiple of it
 COLUMNS, ELEMENTS, ROWS = 2048, 65536, 4096  # a tile's greatest width, its size, and its greatest height
 
+ALIKE = 32  # bits between the greatest weight and the unit of all, up to which elements are cut, and not products
 QUOTIENTS = 16384  # coordinates that are divided at once
 SLACK = 2.0**-49  # more than what doubles lose in a quotient of sums of fewer than ten parts
 
@@ -144,18 +145,17 @@ def round_fraction(value: Fraction, dtype: np.dtype[Any]) -> Any:
 
 
 class Scan:
-    """A chunk looked through: `[clients, elements]`, and for each tile the exponents of its elements."""
+    """A chunk looked through: `[clients, elements]`, and for each tile the bounds of its elements."""
 
     def __init__(self, values: Floats) -> None:
         flat = np.ascontiguousarray(values).reshape(len(values), -1 if values.size else math.prod(values.shape[1:]))
         self.flat = flat.astype(np.float32) if flat.dtype.itemsize == 2 else flat
-        self.exponents = [_exponents(self.flat[tile]) for tile in _tiles(*self.flat.shape)]
+        self.bounds = [_bounds(self.flat[tile]) for tile in _tiles(*self.flat.shape)]
 
     @property
     def is_finite(self) -> bool:
-        """Whether no element is NaN or infinite: these have the greatest exponent there is."""
-        beyond = 1025 if self.flat.dtype == np.float64 else 129
-        return all(top is None or top < beyond for top, _ in self.exponents)
+        """Whether no element is NaN or infinite."""
+        return all(math.isfinite(most) for most, _ in self.bounds)
 
 
 class ExactSum:
@@ -177,12 +177,10 @@ class ExactSum:
         if weights is not None:
             pieces = [*factors_of(flush(np.asarray(weights)))]
         with np.errstate(all="ignore"):
-            for (rows, columns), (top, low) in zip(_tiles(*scan.flat.shape), scan.exponents, strict=True):
-                if top is None:
-                    continue
-                for piece in pieces:
+            for (rows, columns), (most, low) in zip(_tiles(*scan.flat.shape), scan.bounds, strict=True):
+                for piece in pieces if most else ():
                     own = None if piece is None else piece.of(rows)
-                    self._add_tile(scan.flat[rows, columns], own, columns, top, low)
+                    self._add_tile(scan.flat[rows, columns], own, columns, most, low)
 
     def merge(self, other: ExactSum) -> None:
         """Adds what another sum has."""
@@ -262,13 +260,13 @@ class ExactSum:
             result._push(np.ldexp(digit.astype(np.float64), place - scale), slice(0, result.size), scale)
         return result
 
-    def _add_tile(self, tile: Floats, factors: Factors | None, columns: slice, top: int, low: int) -> None:
+    def _add_tile(self, tile: Floats, factors: Factors | None, columns: slice, most: float, low: int) -> None:
         if tile.dtype == np.float32:
             if low < -149:  # there are subnormals
                 tile, low = flush(tile), -149
-            self._add_exact(tile.astype(np.float64), columns, top, low, factors=factors)
-        elif factors is None and low > -CLASS // 2 and top < CLASS // 2:
-            self._add_exact(tile.astype(np.float64), columns, top, low)
+            self._add_exact(tile.astype(np.float64), columns, most, low, factors=factors)
+        elif factors is None and low > -CLASS // 2 and most < 2.0 ** (CLASS // 2 - 1):
+            self._add_exact(tile.astype(np.float64), columns, most, low)
         else:
             self._add_doubles(tile, np.ones(len(tile)) if factors is None else factors.values, columns)
 
@@ -284,35 +282,33 @@ class ExactSum:
             scaled = np.where(here, np.ldexp(fractions, np.where(here, places - CLASS * each, 0)), 0.0)
             for piece in _value_pieces(scaled):
                 product = piece * factors[:, None]
-                top, low = _exponents(product)
-                if top is not None:
-                    self._add_exact(product, columns, top, low, CLASS * each)
+                most, low = _bounds(product)
+                if most:
+                    self._add_exact(product, columns, most, low, CLASS * each)
 
     def _add_exact(
-        self, tile: Doubles, columns: slice, top: int, low: int, scale: int = 0, factors: Factors | None = None
+        self, tile: Doubles, columns: slice, most: float, low: int, scale: int = 0, factors: Factors | None = None
     ) -> None:
-        """Adds the rows of a tile whose elements are at most 2 ** top and multiples of 2 ** low, times their factors.
+        """Adds the rows of a tile whose elements are at most `most` and multiples of 2 ** low, times their factors.
 
-        Overwrites the tile.
+        Sums of up to 53 bits are exact: no order of adding, no contraction of a * b + c rounds anything. Overwrites
+        the tile.
         """
-        spread = max(2, (len(tile) - 1).bit_length())
-        if factors is not None:
-            top, low = top + factors.top, low + factors.low
-            if top + spread - low <= 53:  # no order of adding, no contraction of a * b + c rounds anything
-                self._push(factors.values @ tile, columns, scale)
-                return
+        count, factor, unit = len(tile), 1.0, 0
+        if factors is not None and factors.bits <= ALIKE:
+            factor, unit = factors.most, factors.low
+        elif factors is not None:
             tile *= factors.values[:, None]
-        while len(tile) > 1 and top + spread - low > 53:
-            grid = top + spread - 53
+            most, low, factors = most * factors.most, low + factors.low, None
+        while count > 1 and (top := _exponent(most * factor * count)) - unit - low > 53:
+            grid = max(top - unit - 52, _exponent(most) - 50)  # one bit to spare: most may be rounded up
             magic = np.float64(math.ldexp(1.5, grid + 52))
             coarse = tile + magic
             coarse -= magic
             tile -= coarse
-            self._push(np.add.reduce(coarse, axis=0), columns, scale)
-            top = grid - 1
-            if not tile.any():
-                return
-        self._push(np.add.reduce(tile, axis=0), columns, scale)
+            self._push(_summed(coarse, factors), columns, scale)
+            most = math.ldexp(0.5, grid)
+        self._push(_summed(tile, factors), columns, scale)
 
     def _push(self, value: Doubles, columns: slice, scale: int) -> None:
         parts = self.cascades.setdefault(scale, [])
@@ -362,18 +358,27 @@ def _tiles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
             yield slice(top, min(top + height, rows)), slice(left, min(left + width, columns))
 
 
-def _exponents(tile: Floats) -> tuple[int, int] | tuple[None, int]:
-    """`top` and `low`: elements are below 2 ** top and multiples of 2 ** low; None where all are zero."""
+def _bounds(tile: Floats) -> tuple[float, int]:
+    """`most` and `low`: no element is more than `most`, all are multiples of 2 ** low. Zeros have no part in it."""
     double = tile.dtype == np.float64
     fraction, bias = (52, 1023) if double else (23, 127)
     unsigned: type[np.unsignedinteger] = np.uint64 if double else np.uint32
     bits: Floats = tile.view(unsigned) << unsigned(1)  # without the sign
     greatest = int(bits.max(initial=0)) >> 1
     if not greatest:
-        return None, 0
+        return 0.0, 0
     bits -= unsigned(2)  # zeros wrap around to the top
     least = (int(bits.min()) >> 1) + 1
-    return (greatest >> fraction) - bias + 1, (least >> fraction) - bias - fraction
+    return float(unsigned(greatest).view(tile.dtype)), (least >> fraction) - bias - fraction
+
+
+def _exponent(size: float) -> int:
+    """The least k with size < 2 ** k, though the size may be short of the product it stands for by its rounding."""
+    return math.frexp(size * (1 + 2.0**-50))[1]
+
+
+def _summed(tile: Doubles, factors: Factors | None) -> Doubles:
+    return np.add.reduce(tile, axis=0) if factors is None else factors.values @ tile
 
 
 def _value_pieces(values: Doubles) -> list[Doubles]:

@@ -1,11 +1,11 @@
-"""Weights as factors of exact products: pieces of at most 24 bits, with the exponents that say how many bits products
-need.
+"""Weights as factors of exact products: pieces of at most 24 bits, with the bounds that say how many bits products need.
 
-Counts of examples, which most weights are, are one piece, and their exponents are read off their common bits.
+Counts of examples, which most weights are, are one piece, and their unit is read off their common bits.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,15 +18,21 @@ BITS = 24
 
 
 class Factors:
-    """One piece of clients' weights: at most `BITS` significant bits each, below 2 ** top and multiples of 2 ** low."""
+    """One piece of clients' weights: `BITS` significant bits at most, none above `most`, all multiples of 2 ** low."""
 
-    __slots__ = ("low", "parts", "top", "values", "wholes")
+    __slots__ = ("low", "most", "parts", "values", "wholes")
 
     def __init__(self, values: Doubles, wholes: Wholes | None = None) -> None:
         """`wholes`: the same values, where they are small whole numbers."""
         self.values, self.wholes = values, wholes
         self.parts: dict[tuple[int, int], Factors] = {}
-        self.top, self.low = _exponents(values) if wholes is None else _exponents_of_wholes(wholes)
+        self.most = float(values.max(initial=0.0))
+        self.low = _unit(values) if wholes is None else _unit_of_wholes(wholes)
+
+    @property
+    def bits(self) -> int:
+        """How many the values have together, from the greatest's first to the last of all."""
+        return math.frexp(self.most)[1] - self.low
 
     def of(self, rows: slice) -> Factors:
         """The factors of some rows."""
@@ -72,15 +78,16 @@ def _small_wholes(weights: NDArray[Any]) -> Wholes | None:
     return wholes if weights.dtype.kind in "iu" or (wholes == weights).all() else None
 
 
-def _exponents(values: Doubles) -> tuple[int, int]:
+def _unit(values: Doubles) -> int:
+    """The greatest `low` with all values multiples of 2 ** low."""
     fractions, places = np.frexp(values[values != 0])
     if not len(places):
-        return 0, 0
+        return 0
     whole = (fractions * 2.0**53).astype(np.int64)
     last = np.frexp((whole & -whole).astype(np.float64))[1] - 1
-    return int(places.max()), int((places - 53 + last).min())
+    return int((places - 53 + last).min())
 
 
-def _exponents_of_wholes(wholes: Wholes) -> tuple[int, int]:
+def _unit_of_wholes(wholes: Wholes) -> int:
     bits = int(np.bitwise_or.reduce(wholes))
-    return bits.bit_length(), max(0, (bits & -bits).bit_length() - 1)
+    return max(0, (bits & -bits).bit_length() - 1)

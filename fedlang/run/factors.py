@@ -1,4 +1,4 @@
-"""Weights as factors of exact products: pieces of at most 24 bits, with the bounds that say how many bits products need.
+"""Weights as factors of exact products: pieces of at most 24 bits, and bounds that say how many bits products have.
 
 Counts of examples, which most weights are, are one piece, and their unit is read off their common bits.
 """

@@ -258,7 +258,7 @@ def _client_reader(name: str, type: Type, value: Any) -> tuple[str, tuple[str, .
             name, f"{value.__class__.__name__} {value!r:.60}", f"<{print_type(type)}>@CLIENTS", hint
         )
     data = clients_of(value)
-    pack = packer_of(type.element) if isinstance(type, SequenceType) else None
+    pack = packer_of(type.element, name) if isinstance(type, SequenceType) else None
 
     def read(client: str) -> list[LeafValue]:
         given = data.client(client)

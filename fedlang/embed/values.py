@@ -87,11 +87,7 @@ def encode_tensor(type: TensorType, value: Any, path: str) -> LeafValue:
     if array.dtype == object and type.dtype != "string":
         raise errors.wrong_value(path, _kind(value), print_type(type))
     converted = _converted(array, type, path, value)
-    wanted = type.shape
-    fits = len(wanted) == array.ndim and all(
-        not isinstance(w, int) or w == n for w, n in zip(wanted, array.shape, strict=True)
-    )
-    if not fits:
+    if not _fits(type.shape, array.shape):
         raise errors.wrong_value(path, f"of shape [{', '.join(map(str, array.shape))}]", print_type(type))
     return converted
 
@@ -151,7 +147,7 @@ def _strings(array: Array, type: TensorType, path: str) -> Array:
 
 def encode_sequence(element: Type, value: Any, path: str) -> list[LeafValue]:
     """A sequence: packed leaves, a mapping of stacked arrays, a `tf.data.Dataset`, or elements one by one."""
-    packed = packer_of(element)(value)
+    packed = packer_of(element, path)(value)
     if packed is not None:
         return packed
     if isinstance(value, Mapping) and isinstance(element, RecordType) and not _has_unknown_first(element):
@@ -188,18 +184,47 @@ def _leaf_paths(type: Type, path: str) -> Iterator[str]:
             yield path
 
 
-def packer_of(element: Type) -> Packer:
+def packer_of(element: Type, path: str) -> Packer:
     """For sequences of the type: what gives a value's leaves, where it has the element's structure and its leaves are
-    packed already. It is made once and asked for every client."""
+    packed already. It is made once and asked for every client. `DiagnosticError` FED0801 where leaves do not fit."""
     match element:
         case RecordType(fields):
-            return _record_packer([(name, packer_of(kind)) for name, kind in sorted(fields, key=lambda f: f[0])])
+            inner = [(name, packer_of(kind, f"{path}.{name}")) for name, kind in sorted(fields, key=lambda f: f[0])]
+            return _record_packer(inner)
         case TupleType(items):
-            return _tuple_packer([packer_of(item) for item in items])
+            return _tuple_packer([packer_of(item, f"{path}.{k}") for k, item in enumerate(items)])
         case TensorType():
-            return lambda value: [value] if isinstance(value, (Rows, Elements)) else None
+            return _leaf_packer(element, path)
         case _:
             return lambda value: None
+
+
+def _leaf_packer(element: TensorType, path: str) -> Packer:
+    assert isinstance(element.dtype, str)
+    dtype, known = numpy_dtype(element.dtype), (*element.shape, *((2,) if element.dtype == "Key" else ()))
+
+    def fitting(array: Array, shape: tuple[int, ...]) -> Array:
+        if not _fits(known, shape):
+            raise errors.wrong_value(path, f"of shape [{', '.join(map(str, shape))}]", print_type(element))
+        return array if array.dtype == dtype else _converted(array, element, path, array)
+
+    def pack(value: Any) -> list[LeafValue] | None:
+        if isinstance(value, Rows) and len(value):
+            first = (len(value[0]),) if value.splits is not None else ()
+            rows = fitting(value.rows, (*first, *value.rows.shape[1:]))
+            return [value if rows is value.rows else Rows(rows, value.splits)]
+        if isinstance(value, Elements):
+            return [Elements(tuple(fitting(item, item.shape) for item in value.items))]
+        return [value] if isinstance(value, Rows) else None
+
+    return pack
+
+
+def _fits(wanted: Items[Any], shape: tuple[int, ...]) -> bool:
+    """Whether the sizes are those that are wanted, as far as these are numbers."""
+    return len(wanted) == len(shape) and all(
+        not isinstance(size, int) or size == found for size, found in zip(wanted, shape, strict=True)
+    )
 
 
 def _record_packer(fields: list[tuple[str, Packer]]) -> Packer:

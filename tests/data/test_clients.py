@@ -268,3 +268,33 @@ def test_a_round_sees_arrays_as_they_are_or_as_they_were_read(executor: str, mak
         given["x"] += np.float32(1)
     assert found == ([18.0] * 4 if make == "from_list" else [18.0, 30.0, 42.0, 54.0])
     assert given["x"].flags.writeable, "they are the user's still"
+
+
+@pytest.mark.parametrize("executor", ["reference", "threaded", "batched"])
+@pytest.mark.parametrize(("sizes", "found"), [((5, 4), "[3, 4]"), ((5,), "[3]"), ((5, 3, 1), "[3, 3, 1]")])
+def test_data_of_other_sizes_are_refused_when_they_are_read(executor: str, sizes: tuple[int, ...], found: str) -> None:
+    import fedlang as fl
+
+    bad = {"x": np.ones(sizes, np.float32), "y": np.zeros(5, np.int32)}
+    clients = ClientData.from_dict({"a": numbers(5), "b": bad}).batches(3)
+    with pytest.raises(DiagnosticError) as caught:
+        fl.loads(SUM).total.run((clients,), executor=executor)
+    assert str(caught.value) == (
+        "error[FED0801]: client b: `data.x` does not fit its type\n"
+        f"  = note: it is of shape {found}, not float32[?, 3]\n  = note: at client `b`"
+    )
+    policy = fl.Policy(drop_failed=True)
+    assert float(fl.loads(SUM).total.run((clients,), executor=executor, policy=policy)) == 30
+
+
+@pytest.mark.parametrize("executor", ["reference", "threaded", "batched"])
+def test_data_of_another_dtype_are_converted_where_nothing_is_lost(executor: str) -> None:
+    import fedlang as fl
+
+    total = fl.loads(SUM).total
+    wide = {"x": np.full((4, 3), 0.5), "y": np.arange(4)}
+    clients = ClientData.from_dict({"a": wide, "none": {"x": np.zeros((0, 3)), "y": np.zeros(0, np.int64)}}).batches(3)
+    assert float(total.run((clients,), executor=executor)) == 6
+    halves = ClientData.from_dict({"a": {"x": wide["x"], "y": np.full(4, 0.5)}}).batches(3)
+    with pytest.raises(DiagnosticError, match=r"`data.y` does not fit its type"):
+        total.run((halves,), executor=executor)

@@ -110,10 +110,13 @@ def device_of(plane: str) -> str | None:
 
 
 def _read_line(line: Any, names: dict[int, str], device: str, found: Profile) -> None:
-    for event in line.events:
+    until = 0  # the end of the last part of a program that is no part of another: a function may run inside its caller
+    for event in sorted(line.events, key=lambda event: event.offset_ps):
         name, seconds = names[event.metadata_id], event.duration_ps * 1e-12
         if name == "ExecutorState::Process":
-            found.add("", AROUND, device, seconds)
+            if event.offset_ps >= until:
+                found.add("", AROUND, device, seconds)
+                until = event.offset_ps + event.duration_ps
         elif label := _LABEL.match(name):
             found.add(label[1], operation_of(name), device, seconds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from fedlang.executors.batched import BatchedExecutor
 from fedlang.executors.batched.tally import Tally
-from fedlang.executors.tensorflow.profile import operation_of
+from fedlang.executors.tensorflow.profile import AROUND, Profile, _read_line, operation_of
 from fedlang.executors.tensorflow.start import tf
 from fedlang.ir.graph import Sequence, Tensor
 from fedlang.run.explanation import Watched, WorkExplanation
@@ -141,3 +142,14 @@ def test_another_profile_is_let_be(tmp_path: Any) -> None:
 )
 def test_names_are_read(name: str, expected: str) -> None:
     assert operation_of(name) == expected
+
+
+def test_a_function_that_runs_inside_its_caller_is_counted_once() -> None:
+    names = {1: "ExecutorState::Process", 2: "work.0/op.exp/Exp:Exp"}
+    parts = [(1, 0, 10), (1, 2, 5), (2, 3, 4), (1, 20, 3)]  # what, from when, how long
+    events = [SimpleNamespace(metadata_id=m, offset_ps=at * 10**12, duration_ps=s * 10**12) for m, at, s in parts]
+    found = Profile()
+    _read_line(SimpleNamespace(events=events), names, "CPU", found)
+    assert found.spent["", AROUND, "CPU"].seconds == 13
+    assert found.spent["work.0", "exp", "CPU"].seconds == 4
+    assert found.rest == 9

@@ -13,7 +13,20 @@ from dataclasses import replace
 from fedlang.ir.graph import Builder, Graph, Node, Tensor
 from fedlang.types.dims import Dim, Size, multiply
 
-from .batch_values import INT, Batching, NotBatchable, Value, greatest, least, product
+from .batch_reshape import reshape
+from .batch_values import (
+    INT,
+    Batching,
+    NotBatchable,
+    Value,
+    again,
+    any_batched,
+    copied,
+    greatest,
+    least,
+    own_rows,
+    product,
+)
 
 Rule = Callable[[Batching, Node, list[Value], list[Tensor]], Value]
 
@@ -27,34 +40,12 @@ KEEP_ZERO = frozenset(
 JOIN_ZERO = frozenset(["add", "subtract", "maximum", "minimum", "select", "logical_and", "logical_or"])
 
 
-def copied(batching: Batching, node: Node, values: list[Value]) -> Value:
-    """The node on inputs that no client changes."""
-    type = node.tensor
-    made = replace(
-        node, inputs=tuple(value.id for value in values), type=Tensor(type.dtype, batching.pad_shape(type.shape))
-    )
-    return Value(batching.builder.add_node(made), False, batching.pad_of(type.shape))
-
-
-def any_batched(values: list[Value]) -> bool:
-    """Whether some input has the axis of clients."""
-    return any(value.batched for value in values)
-
-
-def _again(batching: Batching, node: Node, inputs: tuple[int, ...], pad: str = "dirty", **attributes: object) -> Value:
-    """The node with the axis of clients in front, some attributes replaced."""
-    type = node.tensor
-    merged = tuple(sorted({**dict(node.attributes), **attributes}.items()))
-    made = Node(node.op, inputs, merged, Tensor(type.dtype, batching.full(type.shape)))  # type: ignore[arg-type]
-    return Value(batching.builder.add_node(made), True, batching.pad_of(type.shape, pad))
-
-
 def _elementwise(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
     zeros = all(value.pad == "zero" for value in (values[1:] if node.op == "select" else values))
     pad = "zero" if zeros and (node.op in KEEP_ZERO or node.op in JOIN_ZERO) else "dirty"
     if not any_batched(values):
         return copied(batching, node, values)
-    return _again(batching, node, tuple(batching.up(value) for value in values), pad)
+    return again(batching, node, tuple(batching.up(value) for value in values), pad)
 
 
 def _integers(node: Node, name: str) -> tuple[int, ...]:
@@ -92,15 +83,15 @@ def _reduction(batching: Batching, node: Node, values: list[Value], types: list[
         return copied(batching, node, [value])
     pad = "zero" if node.op == "reduce_sum" and value.pad == "zero" else "dirty"
     if several is None:
-        return _again(batching, node, (value.id,), axis=axes[0] + 1)
-    return _again(batching, node, (value.id,), pad, axes=tuple(axis + 1 for axis in axes))
+        return again(batching, node, (value.id,), axis=axes[0] + 1)
+    return again(batching, node, (value.id,), pad, axes=tuple(axis + 1 for axis in axes))
 
 
 def _along(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
     """Padding comes after all that is summed up to a place, so that it changes nothing before it."""
     if not any_batched(values):
         return copied(batching, node, values)
-    return _again(batching, node, (values[0].id,), axis=_axis(node) + 1)
+    return again(batching, node, (values[0].id,), axis=_axis(node) + 1)
 
 
 def _sort(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
@@ -119,113 +110,21 @@ def _softmax(batching: Batching, node: Node, values: list[Value], types: list[Te
     if not any_batched([value, *values[1:]]):
         return copied(batching, node, [value, *values[1:]])
     rest = [batching.clean(other, type.shape) for other, type in zip(values[1:], types[1:], strict=True)]
-    return _again(batching, node, tuple(batching.up(each) for each in (value, *rest)))
+    return again(batching, node, tuple(batching.up(each) for each in (value, *rest)))
 
 
 def _broadcast(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
     axes = _integers(node, "axes")
     if not values[0].batched:
         return copied(batching, node, values)
-    return _again(batching, node, (values[0].id,), axes=(0, *(axis + 1 for axis in axes)))
+    return again(batching, node, (values[0].id,), axes=(0, *(axis + 1 for axis in axes)))
 
 
 def _transpose(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
     if not values[0].batched:
         return replace(copied(batching, node, values), pad=values[0].pad)
     order = (0, *(axis + 1 for axis in _integers(node, "permutation")))
-    return _again(batching, node, (values[0].id,), values[0].pad, permutation=order)
-
-
-def _reshape(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
-    """Padding stays behind the values where a ragged axis is the outermost of those that are merged or split. Where it
-    is not, as in the rows of all times of a batch, values are gathered to the places where they stand together."""
-    before, after = types[0].shape, node.tensor.shape
-    if batching.ragged_axes(before) or batching.ragged_axes(after):
-        groups = _groups(before, after)
-        inner = [k for k, group in enumerate(groups) if _moves_padding(batching, *group)]
-        rest = tuple(size for left, _ in groups[1:] for size in left)
-        if inner == [0] and not batching.ragged_axes(rest):
-            return _regathered(batching, node, values[0], *groups[0], rest)
-        if inner:
-            raise NotBatchable("a reshape merges an axis whose size differs between clients")
-    if not values[0].batched:
-        return replace(copied(batching, node, values), pad=values[0].pad)
-    return _again(batching, node, (values[0].id,), values[0].pad)
-
-
-def _moves_padding(batching: Batching, left: tuple[Size, ...], right: tuple[Size, ...]) -> bool:
-    return left != right and any(batching.is_ragged(size) for size in (*left[1:], *right[1:]))
-
-
-def _regathered(
-    batching: Batching,
-    node: Node,
-    value: Value,
-    left: tuple[Size, ...],
-    right: tuple[Size, ...],
-    rest: tuple[Size, ...],
-) -> Value:
-    """The first axes merged or split, from sizes `left` to `right`, by the numbers that places have at each client."""
-    type, wide = node.tensor, batching.pad_shape(left)
-    before, after = product(wide), product(batching.pad_shape(right))
-    shape = (batching.clients, after)
-    number, place = batching.reshape(_ravelled(batching, right), shape), batching.constant(0, INT, shape)
-    step: Size = 1
-    for size, padded in zip(reversed(left), reversed(wide), strict=True):
-        own, width = _own_size(batching, size, shape), batching.spread(batching.size(step), shape, ())
-        along = batching.elementwise("multiply", batching.elementwise("remainder", number, own), width)
-        place, number = batching.elementwise("add", place, along), batching.elementwise("floor_divide", number, own)
-        step = multiply(step, padded)
-    flat = batching.reshape(batching.up(value), (multiply(batching.clients, before), *rest))
-    places = _own_rows(batching, place, before)
-    taken = batching.add("gather", (flat, places), Tensor(type.dtype, (*shape, *rest)))
-    return Value(batching.reshape(taken, batching.full(type.shape)), True, batching.pad_of(type.shape))
-
-
-def _ravelled(batching: Batching, sizes: tuple[Size, ...]) -> int:
-    """int32 [C, sizes…]: the number of each place, counted over the client's own sizes."""
-    full = batching.full(sizes)
-    number = batching.constant(0, INT, full)
-    for axis, size in enumerate(sizes):
-        number = batching.elementwise("multiply", number, _own_size(batching, size, full))
-        number = batching.elementwise("add", number, batching.iota(full, axis + 1))
-    return number
-
-
-def _own_size(batching: Batching, size: Size, shape: tuple[Size, ...]) -> int:
-    """A size at each client, spread to a shape [C, …]; at least 1, to divide by."""
-    spread = batching.spread(batching.length_of(size), shape, (0,))
-    return batching.elementwise("maximum", spread, batching.constant(1, INT, shape))
-
-
-def _groups(before: tuple[Size, ...], after: tuple[Size, ...]) -> list[tuple[tuple[Size, ...], tuple[Size, ...]]]:
-    """Runs of axes with equal products, as short as they come; axes of size 1 are left out."""
-    left, right = [s for s in before if s != 1], [s for s in after if s != 1]
-    groups = []
-    while left or right:
-        a, b = left[:1], right[:1]
-        while product(tuple(a)) != product(tuple(b)):
-            grow_left = len(a) < len(left) and (len(b) == len(right) or _smaller(product(tuple(a)), product(tuple(b))))
-            if grow_left:
-                a = left[: len(a) + 1]
-            elif len(b) < len(right):
-                b = right[: len(b) + 1]
-            else:
-                raise NotBatchable("a reshape of axes whose sizes cannot be compared")
-        groups.append((tuple(a), tuple(b)))
-        left, right = left[len(a) :], right[len(b) :]
-    return groups
-
-
-def _smaller(a: Size, b: Size) -> bool:
-    """Whether one product lacks factors that another has."""
-    if isinstance(a, int) and isinstance(b, int):
-        return a < b
-    return isinstance(a, int) or (isinstance(b, Dim) and _factors(a) < _factors(b))
-
-
-def _factors(size: Dim) -> tuple[int, int]:
-    return max(len(atoms) for atoms, _ in size.terms), max(abs(number) for _, number in size.terms)
+    return again(batching, node, (values[0].id,), values[0].pad, permutation=order)
 
 
 def _slice(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
@@ -240,7 +139,7 @@ def _slice(batching: Batching, node: Node, values: list[Value], types: list[Tens
             node, attributes=tuple(sorted({**dict(node.attributes), "stop": batching.pad_size(stop)}.items()))
         )
         return copied(batching, kept, values)
-    return _again(batching, node, (values[0].id,), values[0].pad if values[0].pad == "zero" else "dirty", **attributes)
+    return again(batching, node, (values[0].id,), values[0].pad if values[0].pad == "zero" else "dirty", **attributes)
 
 
 def _pad(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
@@ -253,7 +152,7 @@ def _pad(batching: Batching, node: Node, values: list[Value], types: list[Tensor
         value = batching.clean(value, types[0].shape)
     if not value.batched:
         return copied(batching, node, [value])
-    return _again(batching, node, (value.id,), value.pad if value.pad == "zero" else "dirty", axis=axis + 1)
+    return again(batching, node, (value.id,), value.pad if value.pad == "zero" else "dirty", axis=axis + 1)
 
 
 def _concat(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
@@ -263,7 +162,7 @@ def _concat(batching: Batching, node: Node, values: list[Value], types: list[Ten
     if not any_batched(values):
         return copied(batching, node, values)
     pad = "zero" if all(value.pad == "zero" for value in values) else "dirty"
-    return _again(batching, node, tuple(batching.up(value) for value in values), pad, axis=axis + 1)
+    return again(batching, node, tuple(batching.up(value) for value in values), pad, axis=axis + 1)
 
 
 def _reverse(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
@@ -293,24 +192,7 @@ def _size(batching: Batching, node: Node, values: list[Value], types: list[Tenso
 
 
 def _one_hot(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
-    return copied(batching, node, values) if not values[0].batched else _again(batching, node, (values[0].id,))
-
-
-def _inside(batching: Batching, index: int, size: Size) -> int:
-    """Numbers of rows kept among a client's own: one out of range must not reach another client's."""
-    shape = batching.tensor(index).shape
-    last = batching.elementwise("subtract", batching.size(size), batching.constant(1, INT))
-    below = batching.elementwise("minimum", index, batching.spread(last, shape, ()))
-    return batching.elementwise("maximum", below, batching.constant(0, INT, shape))
-
-
-def _own_rows(batching: Batching, index: int, size: Size) -> int:
-    """Numbers of a client's rows, as numbers of rows of all clients' tensors one behind the other."""
-    shape = batching.tensor(index).shape
-    client = batching.iota((batching.clients,), 0)
-    width = batching.spread(batching.size(size), (batching.clients,), ())
-    first = batching.elementwise("multiply", client, width)
-    return batching.elementwise("add", batching.spread(first, shape, (0,)), _inside(batching, index, size))
+    return copied(batching, node, values) if not values[0].batched else again(batching, node, (values[0].id,))
 
 
 def _gather(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
@@ -323,7 +205,7 @@ def _gather(batching: Batching, node: Node, values: list[Value], types: list[Ten
         return Value(gathered, index.batched, batching.pad_of(type.shape))
     rows, *rest = batching.pad_shape(types[0].shape)
     flat = batching.reshape(x.id, (multiply(batching.clients, rows), *rest))
-    places = _own_rows(batching, batching.up(index), rows)
+    places = own_rows(batching, batching.up(index), rows)
     gathered = batching.add("gather", (flat, places), Tensor(type.dtype, batching.full(type.shape)))
     return Value(gathered, True, batching.pad_of(type.shape))
 
@@ -336,7 +218,7 @@ def _scatter_add(batching: Batching, node: Node, values: list[Value], types: lis
         return copied(batching, node, [index, updates])
     type = node.tensor
     rows, *rest = batching.pad_shape(type.shape)
-    places = _own_rows(batching, batching.up(index), rows)
+    places = own_rows(batching, batching.up(index), rows)
     flat = Tensor(type.dtype, (multiply(batching.clients, rows), *rest))
     added = batching.add("scatter_add", (places, batching.up(updates)), flat)
     return Value(batching.reshape(added, batching.full(type.shape)), True, batching.pad_of(type.shape))
@@ -346,7 +228,7 @@ def _take_along(batching: Batching, node: Node, values: list[Value], types: list
     values = [values[0], batching.clean(values[1], types[1].shape)]
     if not any_batched(values):
         return copied(batching, node, values)
-    return _again(batching, node, tuple(batching.up(value) for value in values), axis=_axis(node) + 1)
+    return again(batching, node, tuple(batching.up(value) for value in values), axis=_axis(node) + 1)
 
 
 def _put_along(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
@@ -354,7 +236,7 @@ def _put_along(batching: Batching, node: Node, values: list[Value], types: list[
         values = [batching.clean(value, type.shape) for value, type in zip(values, types, strict=True)]
     if not any_batched(values):
         return copied(batching, node, values)
-    return _again(batching, node, tuple(batching.up(value) for value in values), axis=_axis(node) + 1)
+    return again(batching, node, tuple(batching.up(value) for value in values), axis=_axis(node) + 1)
 
 
 def _matmul(batching: Batching, node: Node, values: list[Value], types: list[Tensor]) -> Value:
@@ -368,7 +250,7 @@ def _matmul(batching: Batching, node: Node, values: list[Value], types: list[Ten
     pad = "zero" if all(value.pad != "dirty" for value in (a, b)) else "dirty"
     if not b.batched and len(a_shape) == 2 and not node.attribute("transpose_a"):
         return _shared_right(batching, node, a, b, pad)
-    return _again(batching, node, (batching.up(a), batching.up(b)), pad)
+    return again(batching, node, (batching.up(a), batching.up(b)), pad)
 
 
 def _shared_right(batching: Batching, node: Node, a: Value, b: Value, pad: str) -> Value:
@@ -441,7 +323,7 @@ def _random(batching: Batching, node: Node, values: list[Value], types: list[Ten
     if node.op == "random_permutation" and ragged:
         return Value(permutation(batching, batching.up(key), shape[0]), True, "dirty")
     if not ragged or ragged == (0,):
-        return _again(batching, node, (key.id,)) if key.batched else copied(batching, node, values)
+        return again(batching, node, (key.id,)) if key.batched else copied(batching, node, values)
     return _scattered_draw(batching, node, batching.up(key))
 
 
@@ -501,7 +383,7 @@ RULES: dict[str, Rule] = {
     "cumulative_sum": _along,
     "broadcast": _broadcast,
     "transpose": _transpose,
-    "reshape": _reshape,
+    "reshape": reshape,
     "reverse": _reverse,
     "slice": _slice,
     "pad": _pad,

@@ -328,3 +328,42 @@ def product(sizes: tuple[Size, ...]) -> Size:
     for size in sizes:
         total = multiply(total, size)
     return total
+
+
+def copied(batching: Batching, node: Node, values: list[Value]) -> Value:
+    """The node on inputs that no client changes."""
+    type = node.tensor
+    made = replace(
+        node, inputs=tuple(value.id for value in values), type=Tensor(type.dtype, batching.pad_shape(type.shape))
+    )
+    return Value(batching.builder.add_node(made), False, batching.pad_of(type.shape))
+
+
+def any_batched(values: list[Value]) -> bool:
+    """Whether some input has the axis of clients."""
+    return any(value.batched for value in values)
+
+
+def again(batching: Batching, node: Node, inputs: tuple[int, ...], pad: str = "dirty", **attributes: object) -> Value:
+    """The node with the axis of clients in front, some attributes replaced."""
+    type = node.tensor
+    merged = tuple(sorted({**dict(node.attributes), **attributes}.items()))
+    made = Node(node.op, inputs, merged, Tensor(type.dtype, batching.full(type.shape)))  # type: ignore[arg-type]
+    return Value(batching.builder.add_node(made), True, batching.pad_of(type.shape, pad))
+
+
+def _inside(batching: Batching, index: int, size: Size) -> int:
+    """Numbers of rows kept among a client's own: one out of range must not reach another client's."""
+    shape = batching.tensor(index).shape
+    last = batching.elementwise("subtract", batching.size(size), batching.constant(1, INT))
+    below = batching.elementwise("minimum", index, batching.spread(last, shape, ()))
+    return batching.elementwise("maximum", below, batching.constant(0, INT, shape))
+
+
+def own_rows(batching: Batching, index: int, size: Size) -> int:
+    """Numbers of a client's rows, as numbers of rows of all clients' tensors one behind the other."""
+    shape = batching.tensor(index).shape
+    client = batching.iota((batching.clients,), 0)
+    width = batching.spread(batching.size(size), (batching.clients,), ())
+    first = batching.elementwise("multiply", client, width)
+    return batching.elementwise("add", batching.spread(first, shape, (0,)), _inside(batching, index, size))

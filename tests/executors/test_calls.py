@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fedlang.executors.batched import BatchedExecutor, executor
+from fedlang.executors.tensorflow import calls, memory
 from fedlang.executors.tensorflow.calls import Traced
 from fedlang.executors.tensorflow.memory import feed_of
 from fedlang.executors.tensorflow.start import tf
+from tests.executors.training import data_of, tasks_of, training_graph, weights_of
 
+VARIES = (False, False, True, True)
 RANDOM = np.random.default_rng(3)
 X = RANDOM.standard_normal((6, 12, 12, 3)).astype(np.float32)
 KERNEL = RANDOM.standard_normal((3, 3, 3, 8)).astype(np.float32)
@@ -113,3 +117,18 @@ def test_the_end_of_python_is_quiet() -> None:
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr
     assert "ignored" not in done.stderr
+
+
+def test_where_there_is_a_gpu_the_same_work_is_called_as_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one: what is checked is that this way through the code gives the same results."""
+
+    def run() -> list[list[bytes]]:
+        work = BatchedExecutor(strategy="vectorised").compile_work(training_graph((8, 3), 4), VARIES)
+        tasks = tasks_of(data_of([5, 9, 0, 4], 8, 3))
+        return [[np.asarray(each).tobytes() for each in chunk.results] for chunk in work.run(weights_of((8, 3)), tasks)]
+
+    expected = run()
+    for module in (calls, memory, executor):
+        monkeypatch.setattr(module, "has_gpu", lambda: True)
+    monkeypatch.setattr(Traced, "_in_session", lambda *_: pytest.fail("a session has no place for a GPU"))
+    assert run() == expected

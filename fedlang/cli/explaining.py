@@ -91,6 +91,7 @@ def _show(found: Explanation | None, name: str) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if found is None:
         console.print(f"the executor `{name}` runs clients in one way: there is nothing to explain")
+        console.print("`--executor batched` chooses between several, and says why")
         return
     if not found.works:
         console.print("no client did any work")

@@ -51,7 +51,8 @@ def test_as_json_the_explanation_is_in_the_document(fed: Fed) -> None:
 def test_an_executor_without_a_choice_says_so(fed: Fed) -> None:
     outcome = fed("run", "p.fed:average", ROWS, "--explain")
     assert outcome.out == "14.5\n"
-    assert "the executor `reference` runs clients in one way" in outcome.err
+    assert "the executor `reference` runs clients in one way: there is nothing to explain" in outcome.err
+    assert "`--executor batched` chooses between several" in outcome.err
 
 
 def test_notes_tell_what_runs_outside(fed: Fed) -> None:

@@ -180,7 +180,8 @@ class ExactSum:
             for (rows, columns), (most, low) in zip(_tiles(*scan.flat.shape), scan.bounds, strict=True):
                 for piece in pieces if most else ():
                     own = None if piece is None else piece.of(rows)
-                    self._add_tile(scan.flat[rows, columns], own, columns, most, low)
+                    if own is None or own.most:
+                        self._add_tile(scan.flat[rows, columns], own, columns, most, low)
 
     def merge(self, other: ExactSum) -> None:
         """Adds what another sum has."""

@@ -212,3 +212,32 @@ def test_a_mean_that_lies_between_two_floats_is_rounded_as_the_exact_one() -> No
     expected = [one, one + 2 * step, one + step, 0.0, 0.0]  # the tie to the even one, the crumb decides the third
     np.testing.assert_array_equal(total.mean(Fraction(2)), np.array(expected, np.float32))
     assert not np.signbit(total.mean(Fraction(2))[3:]).any()
+
+
+@given(
+    st.integers(0, 40), st.integers(2, 90), st.sampled_from(["none", "whole", "powers", "single"]), st.integers(0, 99)
+)
+@settings(max_examples=150, deadline=None)
+def test_sums_around_the_bits_that_a_double_has_are_exact(spread, count, weight_kind, seed):
+    rng = np.random.default_rng(seed)
+    whole = rng.integers(2**23, 2**24, (count, 3)) * rng.choice([-1, 1, 1], (count, 3))
+    whole[0] = 2**24 - 1
+    values = (whole * 2.0 ** rng.integers(-spread, 1, whole.shape)).astype(np.float32)
+    values[1] = np.float32(2.0**-spread) * (2**23 + 1)
+    powers = 2.0 ** rng.integers(-3, 9, count)
+    weights = powers.astype(np.float32) if weight_kind == "powers" else weights_of(weight_kind, count, rng)
+    sums, _ = wanted(values, weights)
+    total = ExactSum((3,), values.dtype)
+    total.add(values, weights)
+    assert [total.fraction(k) for k in range(3)] == sums
+
+
+def test_a_tile_whose_weights_have_no_second_piece_is_left_out_of_it() -> None:
+    """Rows of a chunk are cut into tiles, weights into pieces; a piece may be zero in all rows of a tile."""
+    rows, columns = 40, 4096
+    values = np.full((rows, columns), 2.0**-100, np.float32)
+    weights = np.array([1.0] * 32 + [1 / 3] * (rows - 32))
+    total = ExactSum((columns,), values.dtype)
+    total.add(values, weights)
+    total.add(values, np.array([1.0] * 39 + [0.0]))
+    assert total.fraction(7) == (71 + 8 * Fraction(1 / 3)) / 2**100

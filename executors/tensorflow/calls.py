@@ -44,7 +44,8 @@ class Traced:
         return int(self._function.experimental_get_tracing_count())
 
     def __call__(self, *feeds: Any, spread: bool) -> list[NDArray[Any]]:
-        """The outputs, an array each. Feeds are tensors or arrays of the signature's dtypes; any thread may call.
+        """The outputs, an array each, which may lie where a feed or a constant does: nobody may write to them. Feeds
+        are tensors or arrays of the signature's dtypes; any thread may call.
 
         `spread`: operations may run beside each other, on threads of TensorFlow's; else all run in the thread that
         calls, which is faster where other threads have work of their own.

@@ -209,15 +209,25 @@ def _leaf_packer(element: TensorType, path: str) -> Packer:
         return array if array.dtype == dtype else _converted(array, element, path, array)
 
     def pack(value: Any) -> list[LeafValue] | None:
-        if isinstance(value, Rows) and len(value):
-            first = (len(value[0]),) if value.splits is not None else ()
-            rows = fitting(value.rows, (*first, *value.rows.shape[1:]))
+        if isinstance(value, Rows):
+            if not len(value):
+                return [_empty(element)]
+            rows = fitting(value.rows, (*_first_size(value, known), *value.rows.shape[1:]))
             return [value if rows is value.rows else Rows(rows, value.splits)]
         if isinstance(value, Elements):
             return [Elements(tuple(fitting(item, item.shape) for item in value.items))]
-        return [value] if isinstance(value, Rows) else None
+        return None
 
     return pack
+
+
+def _first_size(value: Rows, wanted: Items[Any]) -> tuple[int, ...]:
+    """The first size of elements that are ranges of rows: of the first that has not the one that is wanted."""
+    if value.splits is None:
+        return ()
+    sizes = np.diff(value.splits)
+    others = sizes[sizes != wanted[0]] if wanted and isinstance(wanted[0], int) else sizes
+    return (int(others[0] if len(others) else sizes[0]),)
 
 
 def _fits(wanted: Items[Any], shape: tuple[int, ...]) -> bool:

@@ -60,7 +60,8 @@ COLUMNS, ELEMENTS, ROWS = 2048, 65536, 4096  # a tile's greatest width, its size
 
 ALIKE = 32  # bits between the greatest weight and the unit of all, up to which elements are cut, and not products
 QUOTIENTS = 16384  # coordinates that are divided at once
-SLACK = 2.0**-49  # more than what doubles lose in a quotient of sums of fewer than ten parts
+PARTS = 10  # components of a sum; more come of weights that differ by hundreds of powers of two
+SLACK = 2.0**-49  # more than what doubles lose in a quotient of sums of fewer than that
 
 
 def two_sum(a: Doubles, b: Doubles) -> tuple[Doubles, Doubles]:
@@ -203,11 +204,11 @@ class ExactSum:
     def mean(self, total: Fraction) -> Floats:
         """The sum divided by a positive number, rounded once."""
         modest = Fraction(1, 2**300) < total < 2**300
-        if self.cascades.keys() - {0} or not modest:
+        parts, weights = self.cascades.get(0, []), _expand(total) if modest else []
+        if self.cascades.keys() - {0} or not modest or max(len(parts), len(weights)) >= PARTS:
             return self._slowly(total)
-        weights = _expand(total)
         if self.dtype == np.float32:
-            return _single_quotients(self.cascades.get(0, []), self.size, weights).reshape(self.shape)
+            return _single_quotients(parts, self.size, weights).reshape(self.shape)
         parts = settle(self._parts())
         with np.errstate(over="ignore", under="ignore"):
             quotient, rest = _divide(parts, weights)
@@ -423,7 +424,7 @@ def _single_quotient(parts: list[Doubles], weights: list[float]) -> NDArray[np.f
     the last place, the weight and the division one each. Where both ends of that interval round to the same number, so
     does the exact quotient; of a million coordinates all but a few, and those close to zero.
     """
-    assert len(parts) < 10, "the bound is for a few parts"
+    assert len(parts) < PARTS, "the bound is for a few parts"
     total, size = parts[-1].copy(), np.abs(parts[-1])
     for part in reversed(parts[:-1]):
         total += part

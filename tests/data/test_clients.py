@@ -298,3 +298,21 @@ def test_data_of_another_dtype_are_converted_where_nothing_is_lost(executor: str
     halves = ClientData.from_dict({"a": {"x": wide["x"], "y": np.full(4, 0.5)}}).batches(3)
     with pytest.raises(DiagnosticError, match=r"`data.y` does not fit its type"):
         total.run((halves,), executor=executor)
+
+
+@pytest.mark.parametrize("executor", ["reference", "threaded", "batched"])
+@pytest.mark.parametrize("count", [0, 6, 7, 8, 2])
+def test_a_last_batch_that_is_shorter_is_refused_where_the_type_gives_its_size(executor: str, count: int) -> None:
+    import fedlang as fl
+
+    program = fl.loads(
+        "fn add(rows: float32[3]*) -> float32 { fold x in rows from 0.0 as sum { sum + reduce_sum(x) } }\n"
+        "fed total(data: <float32[3]*>@CLIENTS) -> float32@SERVER { federated_sum(add(data)) }\n"
+    )
+    own = {"a": np.ones(count, np.float32), "b": np.ones(6, np.float32)}
+    batches = ClientData.from_dict(own).batches(3)
+    if count % 3 == 0:
+        assert float(program.total.run((batches,), executor=executor)) == count + 6
+        return
+    with pytest.raises(DiagnosticError, match=rf"of shape \[{count % 3}\], not float32\[3\]"):
+        program.total.run((batches,), executor=executor)

@@ -241,3 +241,14 @@ def test_a_tile_whose_weights_have_no_second_piece_is_left_out_of_it() -> None:
     total.add(values, weights)
     total.add(values, np.array([1.0] * 39 + [0.0]))
     assert total.fraction(7) == (71 + 8 * Fraction(1 / 3)) / 2**100
+
+
+def test_weights_hundreds_of_powers_of_two_apart_have_an_exact_mean() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.standard_normal((30, 2)).astype(np.float32)
+    weights = rng.random(30) * 2.0 ** rng.permutation(np.linspace(-299, 290, 30).astype(int))
+    total = ExactSum((2,), values.dtype)
+    total.add(values, weights)
+    sums, whole = wanted(values, weights)
+    assert len(total.cascades[0]) >= 10
+    assert same_bits(total.mean(whole), np.array([round_fraction(each / whole, values.dtype) for each in sums]))

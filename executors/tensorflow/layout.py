@@ -101,10 +101,10 @@ class Layout:
         return [Store(tuple(self.sequence(k).element for k in g.members), split=g.split) for g in self.groups]
 
     def pack_shared(self, values: Sequence[LeafValue]) -> list[Any]:
-        """The shared parameters' tensors."""
+        """The shared parameters' feeds."""
         packed: list[Any] = []
         for parameter, value in zip(self.shared, values, strict=True):
-            packed += _shared_tensors(self.graph, parameter, value)
+            packed += _shared_feeds(self.graph, parameter, value)
         return packed
 
     def pack(self, stores: list[Store], own: Sequence[tuple[LeafValue, ...]]) -> list[Any]:
@@ -198,7 +198,7 @@ def _shared_sequence(feeds: list[Any]) -> Elements:
     return Splits(tf.shape(feeds[1])[0] - 1, feeds[0], feeds[1])
 
 
-def _shared_tensors(graph: Graph, parameter: int, value: LeafValue) -> list[Any]:
+def _shared_feeds(graph: Graph, parameter: int, value: LeafValue) -> list[Any]:
     type = graph.parameter_types()[parameter]
     if isinstance(type, Tensor):
         return [feed_of(np.asarray(value, numpy_dtype(type.dtype)))]

@@ -10,10 +10,11 @@ cascade when an error falls out of the last one, so no bit is ever lost; two com
 enough.
 
 How a chunk is added. Two-sums for each client would cost a dozen passes over the data. A tile of the chunk is summed
-over its rows in plain float64 instead, where that is exact: the exponents of its greatest and least elements say how
-many bits the sum needs. If more than 53, the tile is first cut into slices by Rump's extraction (Rump, Ogita, Oishi:
-"Accurate floating-point summation I", SIAM J. Sci. Comput. 2008): q = (v + M) - M is v rounded to a grid so coarse
-that the q's of a tile add up exactly, v - q is exact, and is cut again. Only the slices' sums meet the cascade.
+over its rows in plain float64 instead, where that is exact: its greatest element, and the unit that all are multiples
+of, say how many bits the sum needs. If more than 53, the tile is first cut into slices by Rump's extraction (Rump,
+Ogita, Oishi: "Accurate floating-point summation I", SIAM J. Sci. Comput. 2008): q = (v + M) - M is v rounded to a grid
+so coarse that the q's of a tile add up exactly, v - q is exact, and is cut again. Only the slices' sums meet the
+cascade. With weights, a slice's sum is a product of a vector and a matrix.
 
 Products w x are exact too. A float32 times a float32 has 48 bits. Weights of more than 24 bits are split in pieces of
 24, and float64 values in two of at most 27, and each pair of pieces is added by itself. The invariant every path here

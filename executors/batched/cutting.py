@@ -2,7 +2,7 @@
 
 A block takes as many steps as its longest client, and a step the longer the more clients there are, but less than in
 proportion: few clients waste calls, many waste steps. The cut of least work is found by dynamic programming over
-multiples of `LANES` clients. Where one of its blocks would keep a thread busy while others have nothing to do, smaller
+multiples of `STEP` clients. Where one of its blocks would keep a thread busy while others have nothing to do, smaller
 blocks are tried.
 """
 
@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tensorflow.lanes import LANES
+from ..tensorflow.work import STEP
 
 # From how many steps the clients take, longest first, and the most for a block, to the sizes of the blocks in order.
 Cut: TypeAlias = Callable[[NDArray[np.int32], int], list[int]]
@@ -34,7 +34,7 @@ class BlockCost:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Costs:
-    """What blocks of 1, 2, … times `LANES` clients cost, between the sizes for which it is known."""
+    """What blocks of 1, 2, … times `STEP` clients cost, between the sizes for which it is known."""
 
     step: NDArray[np.float64]
     once: NDArray[np.float64]
@@ -42,9 +42,9 @@ class Costs:
 
 
 def costs_up_to(known: Mapping[int, BlockCost], most: int) -> Costs:
-    """The costs of blocks of at most so many clients, and of `LANES` in any case."""
+    """The costs of blocks of at most so many clients, and of `STEP` in any case."""
     sizes = sorted(known)
-    wanted = LANES * np.arange(1, max(1, most // LANES) + 1)
+    wanted = STEP * np.arange(1, max(1, most // STEP) + 1)
     step = np.interp(wanted, sizes, [known[size].step for size in sizes])
     once = np.interp(wanted, sizes, [known[size].once for size in sizes])
     return Costs(step, once, known[sizes[0]].handed)
@@ -52,7 +52,7 @@ def costs_up_to(known: Mapping[int, BlockCost], most: int) -> Costs:
 
 def cut(steps: NDArray[np.int32], costs: Costs, threads: int) -> tuple[float, list[int]]:
     """The sizes of the blocks, and the seconds they take on so many threads. Python does one thing at a time."""
-    longest = steps[::LANES].astype(np.float64)
+    longest = steps[::STEP].astype(np.float64)
     limit = min(len(costs.step), max(1, len(longest)))
     best: tuple[float, list[int]] = (0.0, [])
     while True:
@@ -64,12 +64,12 @@ def cut(steps: NDArray[np.int32], costs: Costs, threads: int) -> tuple[float, li
         if max(units, default=1) == 1:
             break
         limit = -(-max(units) // 2)
-    sizes = [LANES * unit for unit in best[1]]
+    sizes = [STEP * unit for unit in best[1]]
     return best[0], [*sizes[:-1], len(steps) - sum(sizes[:-1])]
 
 
 def _least(longest: NDArray[np.float64], costs: Costs, threads: int, limit: int) -> list[int]:
-    """The blocks, in units of `LANES`, whose work on all threads together is least, each of at most `limit` units."""
+    """The blocks, in units of `STEP`, whose work on all threads together is least, each of at most `limit` units."""
     step, once = costs.step / threads, costs.once / threads + costs.handed
     count = len(longest)
     rest, taken = np.zeros(count + 1), np.zeros(count, np.int64)

@@ -18,7 +18,6 @@ from fedlang.run.executor import Chunk, ClientTask, ClientWork
 from fedlang.run.sequences import LeafValue
 
 from ..tensorflow.blame import Guarded, Room, Runnable
-from ..tensorflow.lanes import LANES
 from ..tensorflow.pool import in_order, looked_ahead, new_pool
 from ..tensorflow.work import Readable, alike, read_chunks
 from .cutting import Cut
@@ -47,7 +46,7 @@ class BatchedWork:
 
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """Chunks as they are made; the clients of a window may be in any of its chunks."""
-        self.tallies[:] = [Tally(1 if self.strategy.name == "sequential" else LANES)]
+        self.tallies[:] = [Tally(self.work.lanes)]
         every, read = looked_ahead(self._counted(clients), self.threads)  # whether every thread has a chunk
         feeds = self.work.pack_shared(shared)
         guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), feeds, self.room, spread=not every)

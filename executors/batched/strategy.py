@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import Batched
 
-from ..tensorflow.lanes import LANES
+from ..tensorflow.work import STEP
 from .costs import Cost, batched_cost, cost_of
 from .cutting import BlockCost, Cut, costs_up_to, cut
 from .figures import FIXED, Figures
@@ -110,10 +110,10 @@ def cutting(found: Estimate, threads: int) -> Cut:
 
 
 def chunk_size(batched: Batched, budget: int, most: int) -> int:
-    """The most clients whose weights (three times: old, new, gradient) and results fit, a multiple of `LANES`."""
-    cost = batched_cost(batched, LANES)
-    each = max((cost.touched + cost.results) / LANES, 1.0)
-    return max(LANES, min(most, int(budget / each) // LANES * LANES))
+    """The most clients whose weights (three times: old, new, gradient) and results fit, a multiple of `STEP`."""
+    cost = batched_cost(batched, STEP)
+    each = max((cost.touched + cost.results) / STEP, 1.0)
+    return max(STEP, min(most, int(budget / each) // STEP * STEP))
 
 
 def sequential_size(work: Graph) -> int:

@@ -29,7 +29,10 @@ OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
 
 
 class Runnable(Protocol):
-    """Work compiled for chunks."""
+    """Work compiled for chunks. `lanes`: of how many places a chunk has a multiple; 1 where clients run one by one."""
+
+    @property
+    def lanes(self) -> int: ...
 
     def pack_shared(self, shared: Sequence[LeafValue]) -> list[Any]:
         """The shared values' feeds."""

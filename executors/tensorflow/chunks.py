@@ -27,6 +27,7 @@ class SequentialWork:
     program: Program
     stores: list[Store]
     lock: Lock
+    lanes: int = 1
 
     @property
     def layout(self) -> Layout:

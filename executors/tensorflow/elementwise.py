@@ -1,5 +1,4 @@
-"""Elementwise operations. Inputs may be smaller than their types (an axis of size 1 that stands for repeated values).
-Elementwise operations. Inputs may be smaller than their types (an axis of size 1 that stands for repeated values)."""
+"""Elementwise operations. Inputs may be smaller than their types: an axis of size 1 stands for repeated values."""
 
 from __future__ import annotations
 
@@ -7,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fedlang.ir.graph import Node
+from fedlang.types.dims import Size
 
 from .dtypes import TF_DTYPES
+from .lanes import in_vectors
+from .scope import Scope
 from .start import tf
 
 
@@ -182,8 +184,31 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def elementwise(node: Node, inputs: list[Any]) -> Any:
+HARD = frozenset(
+    {
+        "exp",
+        "expm1",
+        "log",
+        "log1p",
+        "sqrt",
+        "rsqrt",
+        "sin",
+        "cos",
+        "tanh",
+        "sigmoid",
+        "softplus",
+        "erf",
+        "relu",
+        "power",
+    }
+)
+"""What may give other bits outside of vectors: approximations, and relu of -0.0."""
+
+
+def elementwise(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     """The result of an elementwise node."""
+    if node.op in HARD:
+        return in_vectors(UNARY.get(node.op) or BINARY[node.op], inputs, scope.multiple(_sizes(node, inputs)))
     if node.op == "select":
         return _select_node(node, inputs)
     if node.op == "cast":
@@ -191,6 +216,12 @@ def elementwise(node: Node, inputs: list[Any]) -> Any:
     if len(inputs) == 1:
         return UNARY[node.op](inputs[0])
     return BINARY[node.op](*inputs)
+
+
+def _sizes(node: Node, inputs: list[Any]) -> list[Size]:
+    """The sizes of a result that may be smaller than its type."""
+    shape = tf.broadcast_static_shape(inputs[0].shape, inputs[-1].shape)
+    return [1 if known == 1 else size for size, known in zip(node.tensor.shape, shape, strict=True)]
 
 
 def _select_node(node: Node, inputs: list[Any]) -> Any:

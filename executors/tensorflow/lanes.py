@@ -1,18 +1,26 @@
-"""How many clients a vectorised chunk is filled up to a multiple of.
+"""What keeps the bits of a client apart from how many others are in its chunk.
 
 TensorFlow computes `exp`, `log` and their like by the vector, and the last few elements of a tensor, where they fill
 none, by another code path, which may round differently. A vector has 8 floats in the builds that are installed by
-pip, and 16 in builds for wider machines: which it is here is tried.
+pip, and 16 in builds for wider machines: which it is here is tried. So a tensor is filled up to whole vectors before
+such an operation, unless its type says that it has them: chunks of clients have a multiple of `LANES`, because matrix
+products take rows by the four, and a function from Python that is called for all clients needs chunks of whole vectors,
+since nobody sees its operations.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from .scope import extent
 from .start import tf
 
 NARROW, WIDE = 8, 16
 TRIED = 128  # of these values, two in five have another logarithm outside of vectors
+LANES = 4
 
 
 def _rounds_alike(count: int) -> bool:
@@ -23,4 +31,22 @@ def _rounds_alike(count: int) -> bool:
     return np.array_equal(whole, np.concatenate(parts))
 
 
-LANES = NARROW if _rounds_alike(NARROW) else WIDE
+VECTOR = NARROW if _rounds_alike(NARROW) else WIDE
+
+
+def in_vectors(function: Callable[..., Any], inputs: list[Any], multiple: int, *, row: int = 0) -> Any:
+    """A function of elements, or of rows of `row` axes, no result of which is computed outside of vectors.
+
+    `multiple`: a number that the number of elements, or of rows, is a multiple of in any chunk.
+    """
+    if multiple % VECTOR == 0 or all(x.shape.is_fully_defined() for x in inputs):
+        return function(*inputs)
+    if len(inputs) > 1:
+        shape = tf.broadcast_dynamic_shape(*map(tf.shape, inputs))
+        inputs = [tf.broadcast_to(x, shape) for x in inputs]
+    own = [extent(inputs[0], axis) for axis in range(-row, 0)]
+    flat = [tf.reshape(x, [-1, *own]) for x in inputs]
+    count = tf.shape(flat[0])[0]
+    filled = [tf.pad(x, [[0, -count % VECTOR], *[[0, 0]] * row]) for x in flat]
+    found = tf.reshape(function(*filled)[:count], tf.shape(inputs[0]))
+    return tf.ensure_shape(found, inputs[0].shape)

@@ -100,7 +100,7 @@ class _Trace:
     def _elementwise(self, index: int, node: Node) -> Any:
         if node.inputs and all(i in self.small for i in node.inputs):
             self.small.add(index)
-        return elementwise.elementwise(node, [self.values[i] for i in node.inputs])
+        return elementwise.elementwise(self.scope, node, [self.values[i] for i in node.inputs])
 
     def _other(self, index: int, node: Node, inputs: list[Any]) -> Any:
         special = SPECIAL.get(node.op)

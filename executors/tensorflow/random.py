@@ -13,6 +13,7 @@ from fedlang.ir.graph import Node
 from fedlang.run.random import KEY_STEPS, MULTIPLIERS, ROUNDS
 
 from .dtypes import TF_DTYPES
+from .lanes import in_vectors
 from .reductions import arg_sort
 from .scope import Scope, extent, product_of
 from .start import tf
@@ -104,12 +105,18 @@ def _unit(words: Any, dtype: str) -> Any:
     return (tf.cast(words, tf.float64) + 1.0) * tf.constant(2.0**-32, tf.float64)
 
 
-def _normal_from(words: Any, dtype: str) -> Any:
+def _normal_from(words: Any, dtype: str, keys: int) -> Any:
+    """`keys`: a number that the number of keys is a multiple of."""
     unit = _unit(words, dtype)
-    radius = tf.sqrt(-2.0 * tf.math.log(unit[..., 0::2]))
-    angle = (2.0 * math.pi) * unit[..., 1::2]
-    both = tf.stack([radius * tf.cos(angle), radius * tf.sin(angle)], -1)
-    return tf.cast(tf.reshape(both, tf.shape(unit)), TF_DTYPES[dtype])
+    pairs = in_vectors(_box_muller, [tf.reshape(unit, [-1, 2])], keys * ((unit.shape[-1] or 2) // 2), row=1)
+    return tf.cast(tf.reshape(pairs, tf.shape(unit)), TF_DTYPES[dtype])
+
+
+def _box_muller(unit: Any) -> Any:
+    """Pairs [n, 2] of normal numbers, from pairs of uniform ones (Box, Muller 1958)."""
+    radius = tf.sqrt(-2.0 * tf.math.log(unit[:, 0]))
+    angle = (2.0 * math.pi) * unit[:, 1]
+    return tf.stack([radius * tf.cos(angle), radius * tf.sin(angle)], -1)
 
 
 def _drawn(scope: Scope, node: Node, key: Any) -> tuple[list[Any], Any]:
@@ -133,7 +140,8 @@ def _normal(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     shape, count = _drawn(scope, node, inputs[0])
     dtype, pairs = node.tensor.dtype, -(-count // 2)
     words = stream(inputs[0], pairs * (4 if dtype == "float64" else 2))
-    return tf.reshape(_normal_from(words, dtype)[..., :count], shape)
+    keys = scope.multiple(node.tensor.shape[: len(inputs[0].shape) - 1])
+    return tf.reshape(_normal_from(words, dtype, keys)[..., :count], shape)
 
 
 def permutation(key: Any, count: Any) -> Any:

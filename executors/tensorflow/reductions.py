@@ -1,7 +1,9 @@
 """Reductions, and what sorts or sums along an axis.
 
 Sums over axes in the middle are a matrix product with ones: TensorFlow's own sum there depends on where a row lies in
-its tensor, so a client's bits would depend on its place in a chunk. The product costs the same.
+its tensor, so a client's bits would depend on its place in a chunk. The product costs the same. Over axes that are as
+long as the chunk's longest client has them, terms are added one by one: TensorFlow's own sum adds them in another order
+where more zeros follow.
 """
 
 from __future__ import annotations
@@ -10,14 +12,17 @@ from collections.abc import Callable
 from typing import Any
 
 from fedlang.ir.graph import Node
+from fedlang.types.dims import Size
 
 from .attributes import integer, integers
+from .lanes import in_vectors
 from .scope import Scope, extent, product_of
 from .start import tf
 
 
-def reduce_sum(x: Any, axes: tuple[int, ...]) -> Any:
-    """The sum over some axes, each result's bits depending on its own terms alone."""
+def reduce_sum(x: Any, axes: tuple[int, ...], *, padded: bool = False) -> Any:
+    """The sum over some axes, each result's bits depending on its own terms alone: not on zeros that follow, where
+    terms are `padded` with them."""
     rank = len(x.shape)
     if not axes:
         return x
@@ -25,10 +30,21 @@ def reduce_sum(x: Any, axes: tuple[int, ...]) -> Any:
     contiguous = stop - start == len(axes)
     if not contiguous:
         kept = [axis for axis in range(rank) if axis not in axes]
-        return tf.reduce_sum(tf.transpose(x, [*kept, *axes]), list(range(len(kept), rank)))
-    if start == 0 or stop == rank or x.dtype not in (tf.float32, tf.float64):
+        return reduce_sum(tf.transpose(x, [*kept, *axes]), tuple(range(len(kept), rank)), padded=padded)
+    if start == 0 or (stop == rank and not padded) or x.dtype not in (tf.float32, tf.float64):
         return tf.reduce_sum(x, axes)
-    return _middle_sum(x, start, stop)
+    return _one_by_one(tf.cumsum, tf.reduce_sum, x, start) if stop == rank else _middle_sum(x, start, stop)
+
+
+def _one_by_one(scan: Callable[..., Any], reduce: Callable[..., Any], x: Any, start: int) -> Any:
+    """The last of a scan's results over the axes from `start` on; what the reduction gives where there is none."""
+    sizes = [extent(x, axis) for axis in range(start)]
+    flat = (
+        x
+        if start == len(x.shape) - 1
+        else tf.reshape(x, [*sizes, product_of([extent(x, axis) for axis in range(start, len(x.shape))])])
+    )
+    return reduce(scan(flat, start)[..., -1:], start)
 
 
 def _middle_sum(x: Any, start: int, stop: int) -> Any:
@@ -38,6 +54,24 @@ def _middle_sum(x: Any, start: int, stop: int) -> Any:
     flat = x if (len(before), stop - start, len(after)) == (1, 1, 1) else tf.reshape(x, [-1, count, width])
     ones = tf.ones([extent(flat, 0), count, 1], x.dtype)
     return tf.reshape(tf.matmul(ones, flat, transpose_a=True), [*before, *after])
+
+
+def _is_padded(scope: Scope, x: Any, axes: tuple[int, ...]) -> bool:
+    """Whether some of the axes are as long as the chunk's longest client has them."""
+    return bool(scope.multiples) and any(x.shape[axis] is None for axis in axes)
+
+
+def _sum(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    axes = tuple(sorted(integers(node, "axes")))
+    return reduce_sum(inputs[0], axes, padded=_is_padded(scope, inputs[0], axes))
+
+
+def _product(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    x, axes = inputs[0], tuple(sorted(integers(node, "axes")))
+    if not _is_padded(scope, x, axes):
+        return tf.reduce_prod(x, axes)
+    kept = [axis for axis in range(len(x.shape)) if axis not in axes]
+    return _one_by_one(tf.math.cumprod, tf.reduce_prod, tf.transpose(x, [*kept, *axes]), len(kept))
 
 
 def _reduction(function: Callable[..., Any]) -> Callable[[Scope, Node, list[Any]], Any]:
@@ -61,18 +95,37 @@ def _cumulative_sum(scope: Scope, node: Node, inputs: list[Any]) -> Any:
 
 
 def _softmax(scope: Scope, node: Node, inputs: list[Any]) -> Any:
-    return tf.nn.softmax(inputs[0])
+    x, rows = inputs[0], node.tensor.shape[:-1]
+    if not _is_padded(scope, x, (-1,)):
+        return in_vectors(tf.nn.softmax, [x], scope.multiple(rows), row=1)
+    powers = in_vectors(tf.exp, [x - tf.reduce_max(x, -1, keepdims=True)], scope.multiple(node.tensor.shape))
+    return powers / _sum_of_rows(powers)
+
+
+def log_softmax(scope: Scope, x: Any, rows: tuple[Size, ...]) -> Any:
+    """The logarithm of the softmax over the last axis, for so many rows."""
+    if not _is_padded(scope, x, (-1,)):
+        return in_vectors(tf.nn.log_softmax, [x], scope.multiple(rows), row=1)
+    below = x - tf.reduce_max(x, -1, keepdims=True)
+    total = _sum_of_rows(in_vectors(tf.exp, [below], scope.multiple(rows)))
+    return below - in_vectors(tf.math.log, [total], scope.multiple(rows))
+
+
+def _sum_of_rows(x: Any) -> Any:
+    return reduce_sum(x, (len(x.shape) - 1,), padded=True)[..., None]
 
 
 def _log_softmax(scope: Scope, node: Node, inputs: list[Any]) -> Any:
-    return tf.nn.log_softmax(inputs[0])
+    return log_softmax(scope, inputs[0], node.tensor.shape[:-1])
 
 
 def _cross_entropy(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     logits, labels = inputs
     depth = extent(logits, -1)
     inside = tf.logical_and(labels >= 0, labels < depth)
-    losses = -tf.gather(tf.nn.log_softmax(logits), tf.where(inside, labels, 0), batch_dims=len(labels.shape))
+    losses = -tf.gather(
+        log_softmax(scope, logits, node.tensor.shape), tf.where(inside, labels, 0), batch_dims=len(labels.shape)
+    )
     return tf.where(inside, losses, tf.constant(float("nan"), logits.dtype))
 
 
@@ -121,10 +174,10 @@ def take_along(x: Any, index: Any, axis: int) -> Any:
 
 
 TABLE: dict[str, Callable[[Scope, Node, list[Any]], Any]] = {
-    "reduce_sum": _reduction(reduce_sum),
+    "reduce_sum": _sum,
     "reduce_max": _reduction(tf.reduce_max),
     "reduce_min": _reduction(tf.reduce_min),
-    "reduce_product": _reduction(tf.reduce_prod),
+    "reduce_product": _product,
     "reduce_all": _reduction(tf.reduce_all),
     "reduce_any": _reduction(tf.reduce_any),
     "arg_max": _arg(tf.argmax),

@@ -8,7 +8,9 @@ flag.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import gcd, prod
 from typing import Any
 
 from fedlang.ir.graph import Graph, Node
@@ -34,18 +36,24 @@ class Site:
 
 @dataclass(slots=True)
 class Scope:
-    """Sizes by their atoms (an int, or an int32 scalar), and flags by their sites."""
+    """Sizes by their atoms (an int, or an int32 scalar), and flags by their sites.
+
+    `multiples`: numbers that the sizes of some atoms are multiples of in every chunk: the clients of one.
+    """
 
     sizes: dict[Atom, Any] = field(default_factory=dict)
     flags: dict[Site, Any] = field(default_factory=dict)
     notes: list[tuple[Site, tuple[Any, ...]]] = field(default_factory=list)
     nested: bool = False
     flag_rank: int = 0
+    multiples: Mapping[Atom, int] = field(default_factory=dict)
     known: dict[Dim, Any] = field(default_factory=dict)
 
     def inner(self) -> Scope:
         """The scope of a body: the same sizes, no flags yet."""
-        return Scope(dict(self.sizes), nested=True, flag_rank=self.flag_rank, known=dict(self.known))
+        return Scope(
+            dict(self.sizes), nested=True, flag_rank=self.flag_rank, multiples=self.multiples, known=dict(self.known)
+        )
 
     def size(self, size: Size) -> Any:
         """A size's number: an int where it is known now, else an int32 scalar."""
@@ -59,6 +67,15 @@ class Scope:
     def shape(self, sizes: tuple[Size, ...], dtype: str = "") -> list[Any]:
         """A shape's numbers, a key's own axis included."""
         return [*(self.size(size) for size in sizes), *hidden_axes(dtype)]
+
+    def multiple(self, sizes: Iterable[Size]) -> int:
+        """A number that the product of the sizes is a multiple of; 0 where nothing depends on a chunk."""
+        return prod(map(self._multiple, sizes)) if self.multiples else 0
+
+    def _multiple(self, size: Size) -> int:
+        if isinstance(size, int):
+            return size
+        return gcd(*(number * prod(self.multiples.get(atom, 1) for atom in atoms) for atoms, number in size.terms))
 
     def _atom(self, atom: Atom) -> Any:
         known = self.sizes.get(atom)

@@ -69,6 +69,11 @@ def verify_together(graph: Graph) -> None:
                 raise NotBatchable(f"`{node.attribute('handle')}` from Python: {reason}", node)
 
 
+def calls_together(graph: Graph) -> bool:
+    """Whether a graph calls a function from Python for all clients."""
+    return any(is_together(node) or any(map(calls_together, node.bodies)) for node in graph.nodes)
+
+
 def used_results(graph: Graph, index: int) -> set[int]:
     """Which results of a node something reads."""
     gets = {k: node for k, node in enumerate(graph.nodes) if node.op == "get" and node.inputs == (index,)}

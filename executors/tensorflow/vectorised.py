@@ -1,13 +1,13 @@
 """A chunk of clients as one TensorFlow program with an axis of clients: the batched graph, compiled, and its feeds
 made on the host.
 
-Chunks are filled up with dead clients (no elements, zeros) to a multiple of `LANES` (see `lanes.py`), so that the bits
-of a client do not depend on its chunk.
+Chunks are filled up with dead clients (no elements, zeros) to a multiple of so many that the bits of a client do not
+depend on its chunk (see `lanes.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, TypeAlias, TypeVar
@@ -20,15 +20,17 @@ from fedlang.passes.batch import Batched, Feed
 from fedlang.run.executor import Chunk, Stacked
 from fedlang.run.sequences import LeafValue
 from fedlang.run.values import numpy_dtype
+from fedlang.types.dims import Atom, atoms_of
 
 from .calls import Traced
 from .dtypes import hidden_axes, spec_of
-from .lanes import LANES
+from .lanes import LANES, VECTOR
 from .layout import Group, Layout
 from .lower import evaluate
 from .scope import Scope, Site, Unsupported, extent, sites_in
 from .start import tf
 from .store import Place, Store
+from .together import calls_together
 from .work import Finished, Readable, finish, nothing
 
 T = TypeVar("T")
@@ -45,6 +47,8 @@ class VectorisedWork:
     sites: tuple[Site, ...]
     stores: list[Store]
     lock: Lock
+    lanes: int  # chunks have a multiple of so many places
+    columns: int  # and batches, where their size is open, of so many
 
     def traces(self) -> int:
         """How often the program was traced."""
@@ -84,21 +88,30 @@ def compile_vectorised(batched: Batched, layout: Layout, *, label: str = "work")
     """The program of a batched graph; `label` is its name in profiles."""
     graph = batched.graph
     sites = sites_in(graph)
+    lanes = VECTOR if calls_together(graph) else LANES
+    multiples = {batched.clients: lanes} | dict.fromkeys(_widths(batched), VECTOR // lanes)
 
     def run(*feeds: Any) -> list[Any]:
-        scope = Scope(flag_rank=1)
+        scope = Scope(flag_rank=1, multiples=multiples)
         with tf.name_scope(label):
             results = evaluate(graph, _arguments_of(batched, layout, feeds), scope)
         return [*results, _flags_of(scope, sites, extent(results[0], 0))]
 
     function = Traced(run, _specs_of(batched, layout))
-    return VectorisedWork(batched, layout, function, sites, layout.stores(), Lock())
+    return VectorisedWork(batched, layout, function, sites, layout.stores(), Lock(), lanes, VECTOR // lanes)
 
 
 def _specs_of(batched: Batched, layout: Layout) -> list[Any]:
     """The signature: shared values, then the other feeds in their order."""
     feeds = zip(batched.feeds, batched.graph.parameter_types(), strict=True)
     return [*layout.shared_specs(), *(_spec(type) for feed, type in feeds if feed.kind != "shared")]
+
+
+def _widths(batched: Batched) -> Iterator[Atom]:
+    """The open sizes of batches."""
+    for feed, type in zip(batched.feeds, batched.graph.parameter_types(), strict=True):
+        if feed.kind == "rows" and isinstance(type, Tensor) and len(type.shape) == 3:
+            yield from atoms_of(type.shape[-1])
 
 
 def _arguments_of(batched: Batched, layout: Layout, feeds: Sequence[Any]) -> list[Any]:
@@ -128,7 +141,7 @@ class _Packing:
 
     def __init__(self, work: VectorisedWork, own: Sequence[tuple[LeafValue, ...]]) -> None:
         self.work, self.own, self.layout = work, own, work.layout
-        self.lanes = -(-len(own) // LANES) * LANES
+        self.lanes = -(-len(own) // work.lanes) * work.lanes
         self.position = {k: n for n, k in enumerate(k for k, differs in enumerate(self.layout.varies) if differs)}
         self.group = {k: n for n, group in enumerate(self.layout.groups) for k in group.members}
         self.places = [self._places(group, store) for group, store in zip(self.layout.groups, work.stores, strict=True)]
@@ -203,7 +216,8 @@ def _made_ranges(packing: _Packing, number: int, lengths: NDArray[np.int32]) -> 
     at = np.where(live, splits + step, 0)
     first = np.where(live, bounds[at], np.int32(0))
     counts = np.where(live, bounds[at + 1] - first, np.int32(0))
-    column = np.arange(counts.max(initial=0), dtype=np.int32)
+    width = -(-counts.max(initial=0) // packing.work.columns) * packing.work.columns
+    column = np.arange(width, dtype=np.int32)
     return np.where(column < counts[..., None], first[..., None] + column, np.int32(0)), counts
 
 

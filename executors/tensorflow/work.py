@@ -22,12 +22,12 @@ from fedlang.run.executor import Chunk, ClientFailure, ClientTask, Effects, Stac
 from fedlang.run.sequences import Elements, LeafValue, Rows
 
 from ..reference.effects import fill, show
-from .lanes import LANES
+from .lanes import VECTOR
 from .scope import Site
 from .sequential import Note, is_free
 
 Outputs = list[NDArray[Any]]
-STEP, USEFUL = LANES, 0.8
+STEP, USEFUL = VECTOR, 0.8  # clients by which blocks grow, and the share of their steps that must be of use
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fedlang.executors.batched import BatchedExecutor
-from fedlang.executors.tensorflow.lanes import LANES, NARROW, WIDE
+from fedlang.executors.tensorflow.lanes import NARROW, VECTOR, WIDE
 from fedlang.executors.tensorflow.pool import in_order
 from fedlang.executors.tensorflow.start import tf
 from fedlang.executors.threaded import ThreadedExecutor
@@ -106,9 +106,9 @@ def test_threads_stay_from_run_to_run() -> None:
     assert names == {"fedlang-clients_0", "fedlang-clients_1"}
 
 
-def test_a_tensor_of_as_many_elements_as_lanes_is_computed_by_the_vector() -> None:
-    assert LANES in (NARROW, WIDE)
-    values = np.random.default_rng(0).standard_normal(64 * LANES).astype(np.float32)
+def test_a_tensor_of_a_vector_of_elements_is_computed_by_the_vector() -> None:
+    assert VECTOR in (NARROW, WIDE)
+    values = np.random.default_rng(0).standard_normal(64 * VECTOR).astype(np.float32)
     for function in (tf.exp, tf.sigmoid, tf.math.softplus, tf.math.expm1, tf.sin):
         whole = function(values).numpy()
         parts = [function(part).numpy() for part in np.split(values, 64)]

@@ -15,7 +15,7 @@ from fedlang.executors.batched.costs import batched_cost, cost_of
 from fedlang.executors.batched.cutting import BlockCost, costs_up_to, duration
 from fedlang.executors.batched.figures import FIXED, Figures
 from fedlang.executors.batched.strategy import choose, chunk_size, sequential_size, usual_steps
-from fedlang.executors.tensorflow.lanes import LANES
+from fedlang.executors.tensorflow.work import STEP
 from fedlang.executors.threaded import ThreadedExecutor
 from fedlang.executors.threaded.executor import ThreadedWork
 from fedlang.ir.graph import Graph
@@ -76,7 +76,7 @@ def test_blocks_take_as_long_as_their_longest_clients() -> None:
     steps = usual_steps()
     assert len(steps) == 128
     assert list(steps) == sorted(steps, reverse=True)
-    longest = steps[::LANES].astype(np.float64)
+    longest = steps[::STEP].astype(np.float64)
 
     def seconds(units: list[int], threads: int, **cost: float) -> float:
         known = {size: BlockCost(**{"step": 0.0, "once": 0.0, "handed": 0.0, **cost}) for size in (8, 128)}
@@ -84,7 +84,7 @@ def test_blocks_take_as_long_as_their_longest_clients() -> None:
 
     whole, parts = [len(longest)], [1] * len(longest)
     assert seconds(whole, 1, step=1.0) == steps[0]
-    assert seconds(parts, 1, step=1.0) == steps[::LANES].sum()
+    assert seconds(parts, 1, step=1.0) == steps[::STEP].sum()
     assert seconds(whole, 4, step=1.0) == steps[0], "one block has one thread"
     assert seconds(parts, 4, once=2.0) == -(-len(parts) // 4) * 2.0
     assert seconds([1] * 3, 2, once=2.0) == 4.0, "the third block waits for a thread"
@@ -93,9 +93,9 @@ def test_blocks_take_as_long_as_their_longest_clients() -> None:
 
 def test_chunks_fit_the_budget() -> None:
     batched, _ = both((784, 64, 10))
-    assert chunk_size(batched, 1 << 20, 128) == LANES
+    assert chunk_size(batched, 1 << 20, 128) == STEP
     assert chunk_size(batched, 1 << 30, 128) == 128
-    assert chunk_size(batched, 64 << 20, 128) % LANES == 0
+    assert chunk_size(batched, 64 << 20, 128) % STEP == 0
 
 
 def test_what_a_chunk_sends_fits_the_memory() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-SIZES = {"anna": 5, "bo": 0, "cy": 3, "dan": 8, "eve": 1, "12": 4, "3": 2}
+SIZES = {"anna": 5, "bo": 0, "cy": 3, "dan": 20, "eve": 1, "12": 4, "3": 2}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,6 +166,7 @@ def _shapes() -> list[ConformanceProgram]:
     cube, matrix = tensors(2, 3, 4), tensors(3, 4)
     ragged = {client: parts["x"] for client, parts in examples(5).items()}
     labels = {client: parts["y"] for client, parts in examples(5).items()}
+    vectors = {client: 1 + rows[:, 0] / 8 for client, rows in ragged.items()}
     return [
         each(
             "reductions",
@@ -189,6 +190,14 @@ def _shapes() -> list[ConformanceProgram]:
             "{s: float32[4], m: float32}",
             "{s: reduce_sum(x, axis = 0), m: total(x)}",
             ragged,
+        ),
+        each(
+            "vectors of any length",
+            "float32[?]",
+            "{s: float32, t: float32, q: float32, m: float32, e: float32, l: float32}",
+            "{s: reduce_sum(x), t: reduce_sum(exp(x)), q: reduce_product(x), m: reduce_mean(softplus(x)),"
+            " e: reduce_max(softmax(x)), l: reduce_min(log_softmax(x))}",
+            vectors,
         ),
         each(
             "integer sums of ragged rows",

@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 
 from fedlang.executors.batched import BatchedExecutor
-from fedlang.executors.tensorflow.lanes import NARROW, VECTOR, WIDE
 from fedlang.executors.tensorflow.pool import in_order
-from fedlang.executors.tensorflow.start import tf
 from fedlang.executors.threaded import ThreadedExecutor
 from fedlang.run.executor import ClientTask
 from tests.executors.training import data_of, tasks_of, training_graph, weights_of
@@ -104,12 +102,3 @@ def test_threads_stay_from_run_to_run() -> None:
         list(work.run(weights_of((8, 3)), tasks_of(data_of(SIZES, 8, 3))))
     names = {thread.name for thread in work.pool._threads}  # type: ignore[attr-defined]
     assert names == {"fedlang-clients_0", "fedlang-clients_1"}
-
-
-def test_a_tensor_of_a_vector_of_elements_is_computed_by_the_vector() -> None:
-    assert VECTOR in (NARROW, WIDE)
-    values = np.random.default_rng(0).standard_normal(64 * VECTOR).astype(np.float32)
-    for function in (tf.exp, tf.sigmoid, tf.math.softplus, tf.math.expm1, tf.sin):
-        whole = function(values).numpy()
-        parts = [function(part).numpy() for part in np.split(values, 64)]
-        np.testing.assert_array_equal(whole, np.concatenate(parts))

@@ -225,9 +225,12 @@ def _first_size(value: Rows, wanted: Items[Any]) -> tuple[int, ...]:
     """The first size of elements that are ranges of rows: of the first that has not the one that is wanted."""
     if value.splits is None:
         return ()
+    first = int(value.splits[1] - value.splits[0])
+    if not wanted or not isinstance(wanted[0], int):
+        return (first,)
     sizes = np.diff(value.splits)
-    others = sizes[sizes != wanted[0]] if wanted and isinstance(wanted[0], int) else sizes
-    return (int(others[0] if len(others) else sizes[0]),)
+    others = sizes[sizes != wanted[0]]
+    return (int(others[0]) if len(others) else first,)
 
 
 def _fits(wanted: Items[Any], shape: tuple[int, ...]) -> bool:

@@ -15,6 +15,7 @@ from .common import merge_common
 from .constants import fold_constants
 from .dead import remove_dead
 from .differentiate import Rules, differentiate, no_rules
+from .distribute import distribute_loops
 from .hoist import hoist_invariants
 from .inline import inline
 from .scale import sink_scales
@@ -33,8 +34,9 @@ PASSES: tuple[Pass, ...] = (
     Pass("differentiate", differentiate),
     Pass("constants", lambda graph, rules: fold_constants(graph)),
     Pass("common", lambda graph, rules: merge_common(graph)),
-    Pass("scale", lambda graph, rules: sink_scales(graph)),
     Pass("hoist", lambda graph, rules: hoist_invariants(graph)),
+    Pass("distribute", lambda graph, rules: distribute_loops(graph)),
+    Pass("scale", lambda graph, rules: sink_scales(graph)),
     Pass("dead", lambda graph, rules: remove_dead(graph)),
 )
 

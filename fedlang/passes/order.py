@@ -18,6 +18,7 @@ from .differentiate import Rules, differentiate, no_rules
 from .distribute import distribute_loops
 from .hoist import hoist_invariants
 from .inline import inline
+from .join import join_pads
 from .scale import sink_scales
 
 
@@ -34,6 +35,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("differentiate", differentiate),
     Pass("constants", lambda graph, rules: fold_constants(graph)),
     Pass("common", lambda graph, rules: merge_common(graph)),
+    Pass("join", lambda graph, rules: join_pads(graph)),
     Pass("hoist", lambda graph, rules: hoist_invariants(graph)),
     Pass("distribute", lambda graph, rules: distribute_loops(graph)),
     Pass("scale", lambda graph, rules: sink_scales(graph)),

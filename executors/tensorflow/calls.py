@@ -6,7 +6,9 @@ operation does: a session can run them all in the thread that calls, so that chu
 A program that holds resources of TensorFlow's own (a model's variables), or that may run on a GPU, is called as a
 function.
 
-The operations are the same in both ways, and in one thread or many: bits do not depend on it.
+The operations are the same in both ways, and in one thread or many: bits do not depend on it. Nor does TensorFlow
+rewrite arithmetic, as it does otherwise: it takes `a / 3` for `a * (1 / 3)`, `1 / a` for an approximation,
+`(a + b) - b` for `a` where it knows `b`, and adds and multiplies in the order that suits it.
 """
 
 from __future__ import annotations
@@ -17,12 +19,21 @@ from typing import Any
 from weakref import finalize
 
 from numpy.typing import NDArray
-from tensorflow.core.protobuf import config_pb2
+from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 
 from .memory import host
 from .start import has_gpu, tf
 
+_OFF = rewriter_config_pb2.RewriterConfig.OFF
 _IN_THE_CALLER = -1  # a thread pool's number; TensorFlow's word for none
+
+
+def _config(**options: Any) -> config_pb2.ConfigProto:
+    """The session's, or a call's: no arithmetic is rewritten."""
+    config = config_pb2.ConfigProto(**options)
+    rewrites = config.graph_options.rewrite_options
+    rewrites.constant_folding = rewrites.arithmetic_optimization = _OFF
+    return config
 
 
 class Traced:
@@ -68,18 +79,20 @@ class Traced:
         )
 
     def _as_function(self) -> Callable[..., list[NDArray[Any]]]:
-        program = self._program
-        run = program.inference_fn.call_flat
+        program, dtypes = self._program, [each.dtype for each in self._program.outputs]
+        config = _config().SerializeToString()
 
         def call(*feeds: Any) -> list[NDArray[Any]]:
-            return [host(found) for found in run(*map(tf.convert_to_tensor, feeds), *program.captured_inputs)]
+            given = [*map(tf.convert_to_tensor, feeds), *program.captured_inputs]
+            found = tf.raw_ops.StatefulPartitionedCall(args=given, Tout=dtypes, f=program, config_proto=config)
+            return [host(each) for each in found]
 
         return call
 
     def _in_session(self, spread: bool) -> Callable[..., list[NDArray[Any]]]:
         graph, held = self._program.graph, [host(each) for each in self._program.captured_inputs]
         if self._session is None:
-            self._session = tf.compat.v1.Session(graph=graph, config=config_pb2.ConfigProto(device_count={"GPU": 0}))
+            self._session = tf.compat.v1.Session(graph=graph, config=_config(device_count={"GPU": 0}))
             finalize(self, self._session.close)  # at the end of Python too, while TensorFlow is there
         options = config_pb2.CallableOptions(
             feed=[tensor.name for tensor in graph.inputs],

@@ -101,6 +101,16 @@ def _arithmetic() -> list[ConformanceProgram]:
     return [
         each("float arithmetic", pair, "float32[2, 3]", "-(x.a + x.b) * x.a - x.a / x.b + sqrt(x.b)", pairs),
         each(
+            "arithmetic as it is written",
+            pair,
+            "{n: float32[2, 3], p: float32[2, 3], q: float32[2, 3], r: float32[2, 3], s: float32[2, 3],"
+            " t: float32[2, 3]}",
+            "{q: x.a / 3.0 / 7.1, r: 1.0 / x.b + reciprocal(x.b), n: (x.a + 12582912.0) - 12582912.0,"
+            " p: x.a * 3.3 * 7.1, s: x.a / sqrt(x.b), t: x.a + x.b + x.a + (x.a - x.b)}",
+            pairs,
+            exact=True,
+        ),
+        each(
             "rounding", pair, "float32[2, 3]", "floor(x.a) + ceil(x.b) + round(4.0 * x.a) + sign(x.a) * abs(x.b)", pairs
         ),
         each(

@@ -31,7 +31,7 @@ def test_a_run_is_explained_beside_its_result(fed: Fed) -> None:
     outcome = fed("run", "p.fed:average", ROWS, "--executor", "batched", "--explain")
     assert (outcome.code, outcome.out) == (0, "14.5\n"), outcome.err
     assert "client work 1: blocks, because in blocks a usual cohort takes" in outcome.err
-    assert "1 block of 2 clients; 19% of steps useful" in outcome.err
+    assert "1 block of 2 clients; 38% of steps useful" in outcome.err
     assert "estimated, ms" in outcome.err
     assert "devices: CPU:0" in outcome.err
 

@@ -58,6 +58,24 @@ def test_a_session_and_a_function_give_the_same_bits(monkeypatch: pytest.MonkeyP
     assert bits(traced()(X, KERNEL, BIAS, spread=False)) == once
 
 
+@pytest.mark.parametrize("suits", [True, False], ids=["session", "function"])
+def test_no_arithmetic_is_rewritten(monkeypatch: pytest.MonkeyPatch, suits: bool) -> None:
+    monkeypatch.setattr(Traced, "_suits_session", lambda _: suits)
+    magic, three, seven = (np.float32(number) for number in (12582912.0, 3.3, 7.1))
+
+    def written(a: Any, b: Any) -> list[Any]:
+        quotients = [a / three, three / a, np.float32(1) / a, a / three / seven, a * three / seven]
+        return [*quotients, (a + magic) - magic, a * three * seven, three - (a - seven), ((a + b) + a) + (a - b)]
+
+    a, b = RANDOM.uniform(0.1, 9, (2, 801)).astype(np.float32)
+    wanted = [*written(a, b), a / np.sqrt(b), a * (np.float32(1) / np.sqrt(b))]
+    for shape in ([None], [801]):
+        specs = [tf.TensorSpec(shape, tf.float32)] * 2
+        program = Traced(lambda a, b: [*written(a, b), a / tf.sqrt(b), a * (np.float32(1) / tf.sqrt(b))], specs)
+        for found, want in zip(program(a, b, spread=False), wanted, strict=True):
+            np.testing.assert_array_equal(found, want)
+
+
 def test_many_threads_give_the_bits_of_one() -> None:
     program = traced()
     own = [RANDOM.standard_normal((n, 12, 12, 3)).astype(np.float32) for n in range(1, 9)]

@@ -10,8 +10,8 @@ first axis of tensors (a recurrent layer goes over time) has products of three k
 
 One product of many rows takes a fraction of the time of many of few, and a sum no longer goes over a matrix as large
 as the weights in each step (Appleyard et al., "Optimizing performance of recurrent neural networks on GPUs", 2016, do
-so by hand). Nothing is moved that would make the loop keep more for each step than it kept before: products before and
-after are results of the loop as they are, and what a sum needs has to be smaller than the sum.
+so by hand). Memory bounds it: products before and after are results of the loop as they are, and what a sum needs is
+kept of each step only where that is no more than what the loop goes over.
 """
 
 from __future__ import annotations
@@ -82,6 +82,10 @@ class _Loop:
         rows, matrix = self.node(index).inputs
         return matrix in self.fixed and rows not in self.fixed
 
+    def count(self, indices: Iterable[int]) -> int:
+        """How many numbers these nodes have together, about."""
+        return sum(count_of(self.node(index).tensor) for index in indices)
+
     def told(self, indices: Iterable[int]) -> bool:
         """Whether the sizes of these nodes are known outside: they are those of parameters."""
         known = frozenset(atom for i in self.body.parameters for atom in shown_atoms(self.node(i).type))
@@ -108,8 +112,7 @@ def _moves(loop: _Loop) -> _Moves:
     sums = {k: terms for k in range(loop.carries) if (terms := _terms(loop, k))}
     factors = (factor for terms in sums.values() for term in terms for factor in loop.node(term).inputs)
     kept = tuple(i for i in dict.fromkeys(factors) if i not in (*loop.elements, *outputs))
-    gained = sum(count_of(loop.node(terms[0]).tensor) for terms in sums.values())
-    if sum(count_of(loop.node(i).tensor) for i in kept) > gained or not loop.told(kept):
+    if loop.count(kept) > loop.count(loop.elements) or not loop.told(kept):
         sums, kept = {}, ()
     at_hand = (*loop.elements, *outputs, *kept)
     after = tuple(

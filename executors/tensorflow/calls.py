@@ -8,7 +8,8 @@ function.
 
 The operations are the same in both ways, and in one thread or many: bits do not depend on it. Nor does TensorFlow
 rewrite arithmetic, as it does otherwise: it takes `a / 3` for `a * (1 / 3)`, `1 / a` for an approximation,
-`(a + b) - b` for `a` where it knows `b`, and adds and multiplies in the order that suits it.
+`(a + b) - b` for `a` where it knows `b`, and adds and multiplies in the order that suits it. Only programs that hold a
+model's own operations are left to it: Keras writes them to be rewritten.
 """
 
 from __future__ import annotations
@@ -28,23 +29,28 @@ _OFF = rewriter_config_pb2.RewriterConfig.OFF
 _IN_THE_CALLER = -1  # a thread pool's number; TensorFlow's word for none
 
 
-def _config(**options: Any) -> config_pb2.ConfigProto:
-    """The session's, or a call's: no arithmetic is rewritten."""
+def _config(*, as_written: bool, **options: Any) -> config_pb2.ConfigProto:
+    """The session's, or a call's."""
     config = config_pb2.ConfigProto(**options)
-    rewrites = config.graph_options.rewrite_options
-    rewrites.constant_folding = rewrites.arithmetic_optimization = _OFF
+    if as_written:
+        rewrites = config.graph_options.rewrite_options
+        rewrites.constant_folding = rewrites.arithmetic_optimization = _OFF
     return config
 
 
 class Traced:
-    """A Python function over tensors as one TensorFlow program; traced when it is first called."""
+    """A Python function over tensors as one TensorFlow program; traced when it is first called.
 
-    def __init__(self, function: Callable[..., Any], signature: Sequence[Any]) -> None:
+    `as_written`: its arithmetic is not rewritten.
+    """
+
+    def __init__(self, function: Callable[..., Any], signature: Sequence[Any], *, as_written: bool = True) -> None:
         def shaped(*feeds: Any) -> Any:  # a session takes feeds of any shape, and knows of them what is said here
             known = [tf.ensure_shape(feed, spec.shape) for feed, spec in zip(feeds, signature, strict=True)]
             return function(*known)
 
         self._function = tf.function(shaped, input_signature=list(signature), autograph=False)
+        self._as_written = as_written
         self._lock = Lock()
         self._program: Any = None
         self._session: Any = None
@@ -80,7 +86,7 @@ class Traced:
 
     def _as_function(self) -> Callable[..., list[NDArray[Any]]]:
         program, dtypes = self._program, [each.dtype for each in self._program.outputs]
-        config = _config().SerializeToString()
+        config = _config(as_written=self._as_written).SerializeToString()
 
         def call(*feeds: Any) -> list[NDArray[Any]]:
             given = [*map(tf.convert_to_tensor, feeds), *program.captured_inputs]
@@ -92,7 +98,8 @@ class Traced:
     def _in_session(self, spread: bool) -> Callable[..., list[NDArray[Any]]]:
         graph, held = self._program.graph, [host(each) for each in self._program.captured_inputs]
         if self._session is None:
-            self._session = tf.compat.v1.Session(graph=graph, config=_config(device_count={"GPU": 0}))
+            config = _config(as_written=self._as_written, device_count={"GPU": 0})
+            self._session = tf.compat.v1.Session(graph=graph, config=config)
             finalize(self, self._session.close)  # at the end of Python too, while TensorFlow is there
         options = config_pb2.CallableOptions(
             feed=[tensor.name for tensor in graph.inputs],

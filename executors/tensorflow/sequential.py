@@ -19,6 +19,7 @@ from .layout import Layout
 from .lower import evaluate
 from .scope import Scope, Site, Unsupported, extent, sites_in
 from .start import tf
+from .together import calls_tensorflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def compile_sequential(layout: Layout, *, label: str = "work") -> Program:
         with tf.name_scope(label):
             return _over_clients(layout, rest, step, outputs, len(sites))
 
-    function = Traced(run, layout.specs())
+    function = Traced(run, layout.specs(), as_written=not calls_tensorflow(graph))
     sequences = tuple(isinstance(type, SequenceType) for type in graph.result_types())
     return Program(function, layout, results, sequences, notes, sites)
 

@@ -74,6 +74,16 @@ def calls_together(graph: Graph) -> bool:
     return any(is_together(node) or any(map(calls_together, node.bodies)) for node in graph.nodes)
 
 
+def calls_tensorflow(graph: Graph) -> bool:
+    """Whether a graph calls a function that is TensorFlow's."""
+    return any(_is_traced(node) or any(map(calls_tensorflow, node.bodies)) for node in graph.nodes)
+
+
+def _is_traced(node: Node) -> bool:
+    named = node.op in ("extern", "extern_vjp")
+    return named and getattr(find_extern(str(node.attribute("handle")), None), "function", None) is not None
+
+
 def used_results(graph: Graph, index: int) -> set[int]:
     """Which results of a node something reads."""
     gets = {k: node for k, node in enumerate(graph.nodes) if node.op == "get" and node.inputs == (index,)}

@@ -30,7 +30,7 @@ from .lower import evaluate
 from .scope import Scope, Site, Unsupported, extent, sites_in
 from .start import tf
 from .store import Place, Store
-from .together import calls_together
+from .together import calls_tensorflow, calls_together
 from .work import Finished, Readable, finish, nothing
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ def compile_vectorised(batched: Batched, layout: Layout, *, label: str = "work")
             results = evaluate(graph, _arguments_of(batched, layout, feeds), scope)
         return [*results, _flags_of(scope, sites, extent(results[0], 0))]
 
-    function = Traced(run, _specs_of(batched, layout))
+    function = Traced(run, _specs_of(batched, layout), as_written=not calls_tensorflow(graph))
     return VectorisedWork(batched, layout, function, sites, layout.stores(), Lock(), lanes, VECTOR // lanes)
 
 

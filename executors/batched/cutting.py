@@ -2,8 +2,8 @@
 
 A block takes as many steps as its longest client, and a step the longer the more clients there are, but less than in
 proportion: few clients waste calls, many waste steps. The cut of least work is found by dynamic programming over
-multiples of `STEP` clients. Where one of its blocks would keep a thread busy while others have nothing to do, smaller
-blocks are tried.
+multiples of `STEP` clients; the block of the longest ones is the smaller by what is no multiple. Where one of its
+blocks would keep a thread busy while others have nothing to do, smaller blocks are tried.
 """
 
 # ruff: noqa: TID252 (executors import each other relatively: installed, they lie inside `fedlang`)
@@ -52,7 +52,7 @@ def costs_up_to(known: Mapping[int, BlockCost], most: int) -> Costs:
 
 def cut(steps: NDArray[np.int32], costs: Costs, threads: int) -> tuple[float, list[int]]:
     """The sizes of the blocks, and the seconds they take on so many threads. Python does one thing at a time."""
-    longest = steps[::STEP].astype(np.float64)
+    longest, odd = longest_of(steps), len(steps) % STEP
     limit = min(len(costs.step), max(1, len(longest)))
     best: tuple[float, list[int]] = (0.0, [])
     while True:
@@ -64,8 +64,14 @@ def cut(steps: NDArray[np.int32], costs: Costs, threads: int) -> tuple[float, li
         if max(units, default=1) == 1:
             break
         limit = -(-max(units) // 2)
-    sizes = [STEP * unit for unit in best[1]]
-    return best[0], [*sizes[:-1], len(steps) - sum(sizes[:-1])]
+    sizes = [STEP * unit for unit in best[1]] or [0]
+    return best[0], [sizes[0] - (STEP - odd if odd else 0), *sizes[1:]]
+
+
+def longest_of(steps: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The steps of the longest client of each unit of `STEP`; the first unit has the odd ones."""
+    odd = len(steps) % STEP
+    return np.concatenate([steps[: bool(odd)], steps[odd::STEP]]).astype(np.float64)
 
 
 def _least(longest: NDArray[np.float64], costs: Costs, threads: int, limit: int) -> list[int]:

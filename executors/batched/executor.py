@@ -28,11 +28,13 @@ from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES, has_gpu
 from ..tensorflow.together import apart, verify_together
 from ..tensorflow.vectorised import compile_vectorised
+from ..tensorflow.work import STEP
 from .calibration import figures
+from .costs import batched_cost, cost_of
 from .explaining import Made, watched
 from .figures import FIXED
 from .running import BatchedWork, ReferenceWork
-from .strategy import Strategy, choose, chunk_size, cutting, estimate, sequential_size
+from .strategy import Strategy, choose, chunk_size, cutting, estimate, sequential_size, spreads
 
 BUDGET = 64 << 20
 MOST = 128  # clients in a chunk, so that the server adds up one while the next runs
@@ -95,7 +97,8 @@ class BatchedExecutor:
         decided = decided if self.chunk is None else replace(decided, chunk=self.chunk)
         found = decided.estimate
         cut = None if decided.name != "blocks" or found is None else cutting(found, self.threads)
-        running = BatchedWork(compiled, work, varies, decided, cut, self.threads, Room(self.notice), [])
+        alone = cost_of(own) if batched is None or decided.name == "sequential" else batched_cost(batched, STEP)
+        running = BatchedWork(compiled, work, varies, decided, cut, self.threads, spreads(alone), Room(self.notice), [])
         return Made(work, own, batched, decided, running, label)
 
     def _one_by_one(self, reason: str, own: Graph) -> Strategy:

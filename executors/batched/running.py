@@ -29,7 +29,8 @@ WINDOW = 8  # chunks whose clients are read together, and sorted by length
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchedWork:
-    """Compiled work, how it was decided to run (`cut`: which clients are a block), and on how many threads."""
+    """Compiled work, how it was decided to run (`cut`: which clients are a block), and on how many threads; `spreads`:
+    whether a chunk that is alone may have threads of TensorFlow's."""
 
     work: Runnable
     graph: Graph
@@ -37,6 +38,7 @@ class BatchedWork:
     strategy: Strategy
     cut: Cut | None
     threads: int
+    spreads: bool
     room: Room
     tallies: list[Tally]  # of the last run
     pool: ThreadPoolExecutor = field(init=False)
@@ -49,7 +51,9 @@ class BatchedWork:
         self.tallies[:] = [Tally(self.work.lanes)]
         every, read = looked_ahead(self._counted(clients), self.threads)  # whether every thread has a chunk
         feeds = self.work.pack_shared(shared)
-        guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), feeds, self.room, spread=not every)
+        guarded = Guarded(
+            self.work, self.graph, self.varies, tuple(shared), feeds, self.room, spread=self.spreads and not every
+        )
         jobs = (partial(self._run, guarded, guarded.pack(each), each) for each in read)
         for parts in in_order(self.pool, jobs, self.threads + 1):
             yield from parts

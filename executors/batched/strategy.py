@@ -35,6 +35,7 @@ SEQUENTIAL, RESULTS = 32, 256 << 20  # clients in a chunk that runs them one by 
 CLEAR = 2.0  # a factor between two estimates that no measuring turns round
 AROUND = 40  # calls that a client takes beside its own operations: its data are cut out, its results kept
 HANDED = 1000  # calls that a block takes, from Python: its data are packed, the program called, its results added up
+LONG = 5e-5  # seconds that an operation takes, on average, where threads of TensorFlow's own are worth it
 GAIN = 1.1  # how much faster than one by one blocks must be
 
 
@@ -114,6 +115,14 @@ def chunk_size(batched: Batched, budget: int, most: int) -> int:
     cost = batched_cost(batched, STEP)
     each = max((cost.touched + cost.results) / STEP, 1.0)
     return max(STEP, min(most, int(budget / each) // STEP * STEP))
+
+
+def spreads(cost: Cost) -> bool:
+    """Whether operations that do not wait for each other gain from threads of their own, where those have nothing else
+    to do: convolutions and large products do, small ones lose more by going from one core to another."""
+    loads = [load for load in cost.loads if load.looped] or cost.loads
+    calls, seconds = sum(load.calls for load in loads), sum(load.seconds(FIXED, cost.touched) for load in loads)
+    return seconds > LONG * calls
 
 
 def sequential_size(work: Graph) -> int:

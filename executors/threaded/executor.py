@@ -22,7 +22,8 @@ from fedlang.passes.batch import move_maps
 from fedlang.run.executor import Chunk, ClientTask, ClientWork, LocalWork
 from fedlang.run.sequences import LeafValue
 
-from ..batched.strategy import sequential_size
+from ..batched.costs import cost_of
+from ..batched.strategy import sequential_size, spreads
 from ..reference import ReferenceExecutor
 from ..tensorflow.blame import Guarded, Room, warn
 from ..tensorflow.chunks import SequentialWork, sequential_work
@@ -42,6 +43,7 @@ class ThreadedWork:
     varies: tuple[bool, ...]
     threads: int
     chunk: int
+    spreads: bool
     room: Room
     pool: ThreadPoolExecutor = field(init=False)
 
@@ -52,7 +54,9 @@ class ThreadedWork:
         """Chunks in the order of the clients."""
         every, chunks = looked_ahead(read_chunks(clients, self._chunk_size(clients)), self.threads)
         feeds = self.work.pack_shared(shared)
-        guarded = Guarded(self.work, self.graph, self.varies, tuple(shared), feeds, self.room, spread=not every)
+        guarded = Guarded(
+            self.work, self.graph, self.varies, tuple(shared), feeds, self.room, spread=self.spreads and not every
+        )
         if self.threads == 1:
             yield from (chunk for read in chunks for chunk in guarded.run(guarded.pack(read), read))
             return
@@ -92,7 +96,7 @@ class ThreadedExecutor:
         try:
             compiled = sequential_work(guard_rows(move_maps(work)), varies)
             chunk = sequential_size(work) if self.chunk is None else self.chunk
-            return ThreadedWork(compiled, work, varies, self.threads, chunk, Room(warn))
+            return ThreadedWork(compiled, work, varies, self.threads, chunk, spreads(cost_of(work)), Room(warn))
         except Unsupported as reason:
             self.refused[id(work)] = str(reason)
             return ReferenceExecutor().compile_work(work, varies)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedlang.executors.batched import BatchedExecutor
-from fedlang.executors.batched.cutting import BlockCost, _least, costs_up_to, cut, duration
+from fedlang.executors.batched.cutting import BlockCost, _least, costs_up_to, cut, duration, longest_of
 from fedlang.executors.tensorflow.work import STEP
 from tests.executors.training import data_of, tasks_of, training_graph, weights_of
 
@@ -76,7 +76,7 @@ def test_unequal_clients_get_small_blocks_and_equal_ones_large() -> None:
     assert unequal[0] < 32 < unequal[1]
     assert work.cut(np.array([3], np.int32), 128) == [1]
     assert work.cut(np.array([], np.int32), 128) == [0]
-    assert work.cut(np.full(20, 4, np.int32), STEP) == [STEP] * (20 // STEP) + [20 % STEP]
+    assert work.cut(np.full(20, 4, np.int32), STEP) == [20 % STEP] + [STEP] * (20 // STEP)
 
 
 COSTS = st.builds(BlockCost, *[st.floats(1e-6, 1e-3)] * 2, st.just(1e-4))
@@ -94,8 +94,9 @@ def test_a_cut_is_of_all_clients_and_the_least_work(
     ordered, costs = np.array(sorted(steps, reverse=True), np.int32), costs_up_to(known, most)
     seconds, sizes = cut(ordered, costs, threads)
     assert sum(sizes) == len(steps)
-    assert all(0 < size <= max(most, STEP) and size % STEP == 0 for size in sizes[:-1])
-    longest = ordered[::STEP].astype(np.float64)
+    assert all(0 < size <= max(most, STEP) and size % STEP == 0 for size in sizes[1:])
+    assert not steps or 0 < sizes[0] <= max(most, STEP)
+    longest = longest_of(ordered)
     equal = [1] * len(longest)
     whole = [min(len(costs.step), len(longest) - k) for k in range(0, len(longest), len(costs.step))]
     if threads == 1:

@@ -14,7 +14,7 @@ from fedlang.executors.batched import BatchedExecutor, calibration
 from fedlang.executors.batched.costs import batched_cost, cost_of
 from fedlang.executors.batched.cutting import BlockCost, costs_up_to, duration
 from fedlang.executors.batched.figures import FIXED, Figures
-from fedlang.executors.batched.strategy import choose, chunk_size, sequential_size, usual_steps
+from fedlang.executors.batched.strategy import choose, chunk_size, sequential_size, spreads, usual_steps
 from fedlang.executors.tensorflow.work import STEP
 from fedlang.executors.threaded import ThreadedExecutor
 from fedlang.executors.threaded.executor import ThreadedWork
@@ -182,3 +182,9 @@ def test_a_measurement_is_sane() -> None:
     """No time is asserted, only that each figure is one that would be believed when it is read again."""
     found = calibration.measure()
     assert all(value > 0 for value in asdict(found).values())
+
+
+def test_only_long_operations_have_threads_of_their_own() -> None:
+    for layers, wanted in (((100, 10), False), ((784, 4096, 10), True)):
+        batched, own = both(layers)
+        assert spreads(cost_of(own)) == spreads(batched_cost(batched, STEP)) == wanted

@@ -12,6 +12,9 @@ One product of many rows takes a fraction of the time of many of few, and a sum 
 as the weights in each step (Appleyard et al., "Optimizing performance of recurrent neural networks on GPUs", 2016, do
 so by hand). Memory bounds it: products before and after are results of the loop as they are, and what a sum needs is
 kept of each step only where that is no more than what the loop goes over.
+
+What the loop goes over must be of one length by its types: a loop is also what finds that lengths differ. Rows that
+are put one behind the other have a fixed width: others may be ragged (`batch_reshape.py`).
 """
 
 from __future__ import annotations
@@ -22,10 +25,10 @@ from dataclasses import dataclass, field, replace
 
 from fedlang.ir.graph import Builder, Graph, Node, Tensor
 from fedlang.ir.sizes import mentioned_atoms, shown_atoms
-from fedlang.types.dims import Size, multiply
+from fedlang.types.dims import Atom, Size, multiply
 
 from .rewrite import Replacement, deep, graph_of, keep, number_of, rebuild, with_attributes
-from .scale import FLOATS, count_of
+from .scale import FLOATS
 
 
 def distribute_loops(graph: Graph) -> Graph:
@@ -41,7 +44,9 @@ def _distributed(builder: Builder, node: Node) -> Replacement:
     if node.op != "fold" or node.has_effects:
         return keep(builder, node)
     loop = _Loop(graph_of(node), number_of(node, "captured"), number_of(node, "carries"))
-    if not all(isinstance(builder.nodes[i].type, Tensor) for i in node.inputs[loop.captured :]):
+    over = [builder.nodes[i].type for i in node.inputs[loop.captured + loop.carries :]]
+    lengths = {type.shape[0] for type in over if isinstance(type, Tensor)}
+    if len(lengths) != 1 or not all(isinstance(type, Tensor) for type in over):
         return keep(builder, node)
     moves = _moves(loop)
     return _Outside(builder, node, loop, moves).results() if moves.are_any else keep(builder, node)
@@ -80,16 +85,28 @@ class _Loop:
         if not self.is_product(index) or self.node(index).attribute("transpose_a"):
             return False
         rows, matrix = self.node(index).inputs
-        return matrix in self.fixed and rows not in self.fixed
+        return matrix in self.fixed and rows not in self.fixed and _is_fixed(self.node(matrix).tensor.shape)
 
-    def count(self, indices: Iterable[int]) -> int:
-        """How many numbers these nodes have together, about."""
-        return sum(count_of(self.node(index).tensor) for index in indices)
+    def numbers(self, indices: Iterable[int]) -> Counter[tuple[Atom, ...]]:
+        """How many numbers these nodes have together: a polynomial's coefficients by products of sizes."""
+        found: Counter[tuple[Atom, ...]] = Counter()
+        for index in indices:
+            count: Size = 1
+            for size in self.node(index).tensor.shape:
+                count = multiply(count, size)
+            found.update({(): count} if isinstance(count, int) else dict(count.terms))
+        return found
 
-    def told(self, indices: Iterable[int]) -> bool:
-        """Whether the sizes of these nodes are known outside: they are those of parameters."""
-        known = frozenset(atom for i in self.body.parameters for atom in shown_atoms(self.node(i).type))
-        return all(mentioned_atoms(self.node(index)) <= known for index in indices)
+    def tells(self, without: Iterable[int]) -> bool:
+        """Whether parameters tell all sizes in the body when those of some carries are gone."""
+        gone = {self.carried[k] for k in without} | {self.body.results[k] for k in without}
+        staying = [i for i in self.body.parameters if i not in gone]
+        known = frozenset(atom for i in staying for atom in shown_atoms(self.node(i).type))
+        return all(mentioned_atoms(node) <= known for k, node in enumerate(self.body.nodes) if k not in gone)
+
+
+def _is_fixed(sizes: Iterable[Size]) -> bool:
+    return all(isinstance(size, int) for size in sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +129,7 @@ def _moves(loop: _Loop) -> _Moves:
     sums = {k: terms for k in range(loop.carries) if (terms := _terms(loop, k))}
     factors = (factor for terms in sums.values() for term in terms for factor in loop.node(term).inputs)
     kept = tuple(i for i in dict.fromkeys(factors) if i not in (*loop.elements, *outputs))
-    if loop.count(kept) > loop.count(loop.elements) or not loop.told(kept):
+    if not loop.numbers(kept) <= loop.numbers(loop.elements) or not loop.tells(without=sums):
         sums, kept = {}, ()
     at_hand = (*loop.elements, *outputs, *kept)
     after = tuple(
@@ -150,7 +167,9 @@ def _is_term(loop: _Loop, index: int) -> bool:
     node = loop.node(index)
     if loop.reads[index] != 1 or any(i in loop.fixed for i in node.inputs):
         return False
-    return loop.is_product(index) or (node.op == "reduce_sum" and node.tensor.dtype in FLOATS)
+    if node.op == "reduce_sum":
+        return node.tensor.dtype in FLOATS
+    return loop.is_product(index) and _is_fixed(node.tensor.shape)
 
 
 class _Outside:

@@ -1,4 +1,8 @@
-"""Matrix products and convolutions."""
+"""Matrix products and convolutions.
+
+Some kernels of TensorFlow's depend on how many rows or images there are: those of a product by a transposed matrix, and
+of the convolution of a single image. In a chunk of clients others are taken, so that bits do not depend on the chunk.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import Any
 from fedlang.ir.graph import Node
 
 from .attributes import flag
-from .scope import Scope
+from .scope import Scope, extent
 from .start import tf
 from .structural import Lowered, stride_options
 
@@ -15,6 +19,8 @@ from .structural import Lowered, stride_options
 def matmul(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     """The product; leading axes may be of size 1 where they stand for repeated values."""
     a, b = inputs
+    if scope.multiples and len(a.shape) == 2 and flag(node, "transpose_b") and not flag(node, "transpose_a"):
+        return tf.squeeze(matmul(scope, node, [a[None], b[None]]), 0)
     if not a.dtype.is_floating and a.dtype != tf.int32 and a.dtype != tf.int64:
         return tf.cast(_matmul(node, tf.cast(a, tf.int64), tf.cast(b, tf.int64)), a.dtype)
     return _matmul(node, a, b)
@@ -25,7 +31,12 @@ def _matmul(node: Node, a: Any, b: Any) -> Any:
 
 
 def _conv2d(scope: Scope, node: Node, inputs: list[Any]) -> Any:
-    return tf.raw_ops.Conv2D(input=inputs[0], filter=inputs[1], **stride_options(node))
+    x, kernel = inputs
+    if not scope.multiples or x.shape[0] is not None:
+        return tf.raw_ops.Conv2D(input=x, filter=kernel, **stride_options(node))
+    images = extent(x, 0)
+    more = tf.pad(x, [[0, tf.cast(images == 1, tf.int32)], [0, 0], [0, 0], [0, 0]])
+    return tf.raw_ops.Conv2D(input=more, filter=kernel, **stride_options(node))[:images]
 
 
 def _conv2d_input(scope: Scope, node: Node, inputs: list[Any]) -> Any:

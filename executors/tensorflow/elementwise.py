@@ -33,6 +33,8 @@ def _safe_divisor(b: Any) -> tuple[Any, Any]:
 
 def _float_remainder(a: Any, b: Any) -> Any:
     """As NumPy and Python: the sign of the divisor, a zero of the divisor's sign."""
+    if a.dtype.size == 2:  # TensorFlow has none; NumPy computes it in float32, too
+        return tf.cast(_float_remainder(tf.cast(a, tf.float32), tf.cast(b, tf.float32)), a.dtype)
     raw = tf.truncatemod(a, b)
     moved = tf.where(tf.not_equal(raw < 0, b < 0), raw + b, raw)
     return tf.where(tf.equal(raw, 0), tf.where(b < 0, -tf.zeros_like(raw), tf.zeros_like(raw)), moved)
@@ -72,6 +74,8 @@ def _integer_floor_divide(a: Any, b: Any) -> Any:
 
 def _float_floor_divide(a: Any, b: Any) -> Any:
     """As NumPy: the quotient of what the remainder leaves, rounded to the nearest whole number."""
+    if a.dtype.size == 2:
+        return tf.cast(_float_floor_divide(tf.cast(a, tf.float32), tf.cast(b, tf.float32)), a.dtype)
     raw = tf.truncatemod(a, b)
     quotient = (a - raw) / b
     quotient = tf.where(tf.logical_and(tf.not_equal(raw, 0), tf.not_equal(raw < 0, b < 0)), quotient - 1, quotient)

@@ -31,8 +31,10 @@ def reduce_sum(x: Any, axes: tuple[int, ...], *, padded: bool = False) -> Any:
     if not contiguous:
         kept = [axis for axis in range(rank) if axis not in axes]
         return reduce_sum(tf.transpose(x, [*kept, *axes]), tuple(range(len(kept), rank)), padded=padded)
-    if start == 0 or (stop == rank and not padded) or x.dtype not in (tf.float32, tf.float64):
+    if start == 0 or (stop == rank and not padded) or not x.dtype.is_floating:
         return tf.reduce_sum(x, axes)
+    if x.dtype.size == 2:
+        return tf.cast(reduce_sum(tf.cast(x, tf.float32), axes, padded=padded), x.dtype)
     return _one_by_one(tf.cumsum, tf.reduce_sum, x, start) if stop == rank else _middle_sum(x, start, stop)
 
 

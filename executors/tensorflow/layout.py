@@ -151,8 +151,10 @@ class Layout:
 
 
 def layout_of(graph: Graph, varies: tuple[bool, ...]) -> Layout:
-    """How a work graph's parameters are handed over."""
+    """How a work graph's parameters are handed over. `Unsupported` where nothing that is handed over differs."""
     _refuse_strings(graph)
+    if not any(varies):
+        raise Unsupported("it is the same work at every client")
     types = graph.parameter_types()
     groups: dict[tuple[Size, bool], list[int]] = {}
     for k, type in enumerate(types):

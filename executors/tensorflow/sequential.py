@@ -106,8 +106,6 @@ def clients_in(layout: Layout, feeds: list[Any]) -> Any:
     """How many clients the chunk has."""
     if layout.groups or layout.fixed:
         return extent(feeds[0], 0)
-    if not layout.free:
-        raise Unsupported("the same work at every client")
     return extent(feeds[1], 0) - 1
 
 

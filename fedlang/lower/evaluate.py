@@ -574,14 +574,7 @@ class Lowerer:
             return first[1]
         kinds = then.result_types()
         node = self.emit("cond", (condition, *captured), kinds, then=then, otherwise=otherwise)
-        if then.effects or otherwise.effects:
-            self._keep(node)
         return rebuild(first[1], iter([self.part(node, k) for k in range(len(kinds))]))
-
-    def _keep(self, node: Leaf) -> None:
-        """A node with effects inside is an effect itself."""
-        if node.index not in self.level.builder.effects:
-            self.level.builder.effects.append(node.index)
 
     def _loop(self, loop: t.LoopOf, env: Env) -> Value:
         over = self.evaluate(loop.over, env)
@@ -640,8 +633,6 @@ class Lowerer:
         kinds = (*(leaf.type for leaf in carry), *stacked)
         inputs = (*level.captured, *carry, *items)
         node = self.emit("fold", inputs, kinds, body=graph, captured=captured, carries=len(carry), reverse=False)
-        if graph.effects:
-            self._keep(node)
         parts = [self.part(node, k) for k in range(len(kinds))]
         last = rebuild(start, iter(parts[: len(carry)]))
         if not outs and outputs is UNIT:

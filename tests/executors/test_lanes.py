@@ -161,3 +161,57 @@ def test_batches_of_any_size_in_any_cohort(strategy: str, size: int) -> None:
     for count in (1, 2, 3, 5, 9, 13):
         clients = rng.permutation(list(data))[:count].tolist()
         assert losses(clients) == {client: together[client] for client in clients}
+
+
+SHARED = {
+    "product": """
+fed f(w: float32[7, 3]@SERVER, x: <float32[2, 3]>@CLIENTS) -> <float32[2, 7]>@CLIENTS {
+  x @ transpose(federated_broadcast(w), [1, 0])
+}
+""",
+    "gradient": """
+fn loss(w: float32[7, 3], x: float32[2, 3]) -> float32 { reduce_sum(square(tanh(tanh(x @ transpose(w, [1, 0])) @ w))) }
+
+fed f(w: float32[7, 3]@SERVER, x: <float32[2, 3]>@CLIENTS) -> <float32[7, 3]>@CLIENTS {
+  grad(fn (v: float32[7, 3]) => loss(v, x))(federated_broadcast(w))
+}
+""",
+}
+
+
+@pytest.mark.parametrize("strategy", ["vectorised", "blocks"])
+@pytest.mark.parametrize("name", sorted(SHARED))
+def test_products_by_shared_weights(name: str, strategy: str) -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((7, 3)).astype(np.float32)
+    data = {f"c{k}": x for k, x in enumerate(rng.standard_normal((20, 2, 3)).astype(np.float32))}
+    program, executor = fl.loads(SHARED[name]), get_executor("batched", strategy=strategy)
+    together = program.f.run((weights, data), executor=executor)
+    for count in (1, 3, 6):
+        some = {client: data[client] for client in rng.permutation(list(data))[:count].tolist()}
+        found = program.f.run((weights, some), executor=executor)
+        for client in some:
+            np.testing.assert_array_equal(found[client], together[client])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_open_sums_and_single_pictures(dtype: str) -> None:
+    text = (
+        f"fed f(x: <{{x: {dtype}[?, 5, 7, 1], k: {dtype}[3, 3, 1, 3]}}>@CLIENTS) -> <{{c: float32, s: {dtype}}}>@CLIENTS {{\n"
+        "  work(x)\n}\n"
+        f"fn work(x: {{x: {dtype}[?, 5, 7, 1], k: {dtype}[3, 3, 1, 3]}}) -> {{c: float32, s: {dtype}}} {{\n"
+        "  {c: reduce_max(cast[float32](conv2d(x.x, x.k))), s: reduce_sum(x.x)}\n}\n"
+    )
+    rng = np.random.default_rng(0)
+    data = {
+        f"c{n}": {
+            "x": rng.standard_normal((n, 5, 7, 1)).astype(dtype),
+            "k": rng.standard_normal((3, 3, 1, 3)).astype(dtype),
+        }
+        for n in (1, 2, 9)
+    }
+    program, executor = fl.loads(text), get_executor("batched", strategy="vectorised")
+    together = program.f.run((data,), executor=executor)
+    for client, own in data.items():
+        found = program.f.run(({client: own},), executor=executor)[client]
+        assert (found.c, found.s) == (together[client].c, together[client].s)

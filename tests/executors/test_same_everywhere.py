@@ -1,0 +1,94 @@
+"""What once ran on some executors only, or on none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fedlang as fl
+
+EXECUTORS = ("reference", "threaded", "batched")
+
+PRINTS = """
+fn sum_of(xs: float32[3]) -> float32 {
+  fold x in xs from 0.0 as sum {
+    print("so far {}", sum)
+    sum + x
+  }
+}
+
+fn size_of(x: float32) -> float32 {
+  if x < 0.0 {
+    print("turned {}", x)
+    -x
+  } else { x }
+}
+
+fed sums(x: <float32[3]>@CLIENTS) -> float32@SERVER { federated_sum(sum_of(x)) }
+
+fed sizes(x: <float32>@CLIENTS) -> float32@SERVER { federated_sum(size_of(x)) }
+"""
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_print_may_stand_in_a_loop_and_in_a_choice(executor: str, capsys: Any) -> None:
+    program = fl.loads(PRINTS)
+    with fl.executor(executor):
+        assert program.sums([[1, 2, 3], [4, 5, 6]]) == 21.0
+        assert capsys.readouterr().out == "so far 0.0\nso far 1.0\nso far 3.0\nso far 0.0\nso far 4.0\nso far 9.0\n"
+        assert program.sizes([1.0, -2.0]) == 3.0
+        assert capsys.readouterr().out == "turned -2.0\n"
+    assert program.sum_of([1, 2, 3]) == 6.0
+    assert capsys.readouterr().out == "so far 0.0\nso far 1.0\nso far 3.0\n"
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_work_may_be_the_same_at_every_client(executor: str) -> None:
+    program = fl.loads(
+        "fed f(w: float32@SERVER, x: <float32>@CLIENTS) -> float32@SERVER { federated_mean(federated_broadcast(w)) }"
+    )
+    with fl.executor(executor):
+        assert program.f(2.5, [1.0, 3.0]) == 2.5
+
+
+DISTRIBUTED = """
+fn sums[t, n](xs: float64[t, n, 2], ys: float64[t, n, 2]) -> float64[2, 2] {
+  fold e in {x: xs, y: ys} from zeros[float64[2, 2]]() as c { c + transpose(e.x, [1, 0]) @ e.y }
+}
+
+fn of_unknown(xs: float64[?, ?, 2], ys: float64[?, ?, 2]) -> float64[2, 2] { sums(xs, ys) }
+
+fn told[t, n](c: float32[n, 90], xs: float32[t, 2, 90]) -> float32[n, 90] {
+  fold x in xs from c as now { now + (zeros[float32[n, 2]]() + 0.5) @ x }
+}
+
+fed telling(c: <float32[?, 90]>@CLIENTS, xs: <float32[?, 2, 90]>@CLIENTS) -> float32@SERVER {
+  federated_sum(reduce_sum(told(c, xs)))
+}
+"""
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_loops_whose_products_are_moved_check_and_tell_sizes(executor: str) -> None:
+    program = fl.loads(DISTRIBUTED)
+    with fl.executor(executor):
+        np.testing.assert_array_equal(program.of_unknown(np.ones((2, 6, 2)), np.ones((2, 6, 2))), np.full((2, 2), 12.0))
+        with pytest.raises(fl.DiagnosticError, match="sequences of 2 and 3 elements go together"):
+            program.of_unknown(np.ones((2, 6, 2)), np.ones((3, 4, 2)))
+        found = program.telling([np.zeros((3, 90)), np.ones((1, 90))], [np.ones((2, 2, 90)), np.ones((4, 2, 90))])
+        assert found == 3 * 90 * 2 + 90 * 5
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_remainders_of_half_floats(executor: str) -> None:
+    program = fl.loads(
+        "fn work(x: float16[4]) -> {r: float16[4], q: float16[4]} { {r: x % 0.75, q: x // 0.75} }\n"
+        "fed f(x: <float16[4]>@CLIENTS) -> <{r: float16[4], q: float16[4]}>@CLIENTS { work(x) }"
+    )
+    x = np.array([1.0, -1.0, 2.25, -7.5], np.float16)
+    with fl.executor(executor):
+        (found,) = program.f([x])
+    np.testing.assert_array_equal(found.r, x % np.float16(0.75))
+    np.testing.assert_array_equal(found.q, x // np.float16(0.75))

@@ -15,11 +15,10 @@ from dataclasses import asdict, dataclass
 from fedlang.ir.graph import Graph, Node
 from fedlang.passes.batch import Batched
 from fedlang.run.explanation import Explanation, OperationCost, WorkExplanation
-from fedlang.run.externs import find_extern
 
 from ..tensorflow.profile import AROUND, Profile, profiled
 from ..tensorflow.start import tf
-from ..tensorflow.together import is_together
+from ..tensorflow.together import is_together, is_traced, nodes_within
 from .costs import CONVOLUTIONS, batched_cost, cost_of
 from .figures import FIXED, Figures
 from .running import BatchedWork, ReferenceWork
@@ -109,7 +108,7 @@ def notes_of(made: Made) -> Iterator[str]:
         for op in sorted({node.op for node in _own_kernels(made.batched)}):
             yield f"`{op}` client by client inside each chunk: every client has a kernel of its own"
     graph = made.graph if made.batched is None or made.strategy.name == "sequential" else made.batched.graph
-    yield from dict.fromkeys(note for node in _nodes(graph) if (note := _outside(node)))
+    yield from dict.fromkeys(note for node in nodes_within(graph) if (note := _outside(node)))
 
 
 def _outside(node: Node) -> str:
@@ -120,20 +119,12 @@ def _outside(node: Node) -> str:
     handle = str(node.attribute("handle"))
     if is_together(node):
         return f"`{handle}` from Python is vectorised: one call for all clients of a block"
-    traced = getattr(find_extern(handle, None), "function", None) is not None
-    return f"`{handle}` from Python is {'traced into the program' if traced else 'called outside TensorFlow'}"
-
-
-def _nodes(graph: Graph) -> Iterator[Node]:
-    for node in graph.nodes:
-        yield node
-        for body in node.bodies:
-            yield from _nodes(body)
+    return f"`{handle}` from Python is {'traced into the program' if is_traced(node) else 'called outside TensorFlow'}"
 
 
 def _own_kernels(batched: Batched) -> Iterator[Node]:
     """Convolutions in a loop over the clients."""
-    for node in _nodes(batched.graph):
+    for node in nodes_within(batched.graph):
         if node.op == "fold" and dict(node.attributes)["carries"] == 0:
             (body,) = node.bodies
             yield from (each for each in body.nodes if each.op in CONVOLUTIONS)

@@ -69,19 +69,28 @@ def verify_together(graph: Graph) -> None:
                 raise NotBatchable(f"`{node.attribute('handle')}` from Python: {reason}", node)
 
 
+def nodes_within(graph: Graph) -> Iterator[Node]:
+    """The nodes of a graph and of all graphs inside it."""
+    for node in graph.nodes:
+        yield node
+        for body in node.bodies:
+            yield from nodes_within(body)
+
+
 def calls_together(graph: Graph) -> bool:
     """Whether a graph calls a function from Python for all clients."""
-    return any(is_together(node) or any(map(calls_together, node.bodies)) for node in graph.nodes)
+    return any(map(is_together, nodes_within(graph)))
 
 
 def calls_tensorflow(graph: Graph) -> bool:
     """Whether a graph calls a function that is TensorFlow's."""
-    return any(_is_traced(node) or any(map(calls_tensorflow, node.bodies)) for node in graph.nodes)
+    return any(map(is_traced, nodes_within(graph)))
 
 
-def _is_traced(node: Node) -> bool:
+def is_traced(node: Node) -> bool:
+    """Whether a node calls a function that is TensorFlow's, which becomes a part of the program."""
     named = node.op in ("extern", "extern_vjp")
-    return named and getattr(find_extern(str(node.attribute("handle")), None), "function", None) is not None
+    return named and getattr(find_extern(str(node.attribute("handle"))), "function", None) is not None
 
 
 def used_results(graph: Graph, index: int) -> set[int]:

@@ -47,7 +47,7 @@ def _fits(graph: Graph, node: Node, scale: int, reads: Counter[int]) -> bool:
     return (
         _number(graph.nodes, node.inputs[scale]) is not None
         and node.tensor.dtype in FLOATS
-        and min(map(count_of, factors)) < count_of(node.tensor)
+        and min(map(_count, factors)) < _count(node.tensor)
     )
 
 
@@ -59,8 +59,7 @@ def _number(nodes: tuple[Node, ...] | list[Node], index: int) -> int | None:
     return node.inputs[0]
 
 
-def count_of(type: Tensor) -> int:
-    """How many elements a tensor has, about."""
+def _count(type: Tensor) -> int:
     return prod(size if isinstance(size, int) else UNKNOWN for size in type.shape)
 
 
@@ -70,7 +69,7 @@ def _moved(builder: Builder, node: Node) -> int:
         scale, product = _number(builder.nodes, node.inputs[one]), builder.nodes[node.inputs[1 - one]]
         if scale is None or product.op != "matmul":
             continue
-        sizes = [count_of(builder.nodes[index].tensor) for index in product.inputs]
+        sizes = [_count(builder.nodes[index].tensor) for index in product.inputs]
         small = sizes.index(min(sizes))
         factor = product.inputs[small]
         spread = emit.broadcast(builder, scale, emit.tensor_of(builder, factor).shape, ())

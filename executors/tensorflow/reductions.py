@@ -53,9 +53,11 @@ def _middle_sum(x: Any, start: int, stop: int) -> Any:
     sizes = [extent(x, axis) for axis in range(len(x.shape))]
     before, after = sizes[:start], sizes[stop:]
     count, width = product_of(sizes[start:stop]), product_of(after)
-    flat = x if (len(before), stop - start, len(after)) == (1, 1, 1) else tf.reshape(x, [-1, count, width])
+    is_flat = (len(before), stop - start, len(after)) == (1, 1, 1)
+    flat = x if is_flat else tf.reshape(x, [-1, count, width])
     ones = tf.ones([extent(flat, 0), count, 1], x.dtype)
-    return tf.reshape(tf.matmul(ones, flat, transpose_a=True), [*before, *after])
+    total = tf.matmul(ones, flat, transpose_a=True)
+    return tf.squeeze(total, 1) if is_flat else tf.reshape(total, [*before, *after])
 
 
 def _is_padded(scope: Scope, x: Any, axes: tuple[int, ...]) -> bool:

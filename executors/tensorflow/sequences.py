@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .scope import Scope, Unsupported, extent
+from .scope import Scope, Unsupported, extent, sum_of
 from .start import tf
 
 
@@ -49,7 +49,7 @@ class Rows(Elements):
     start: Any = 0
 
     def at(self, scope: Scope, place: Any) -> Any:
-        return self.rows[self.start + place]
+        return row_of(self.rows, sum_of([self.start, place]))
 
     def span(self, scope: Scope, start: Any, stop: Any) -> Any:
         return self.rows[self.start + start : self.start + stop]
@@ -150,13 +150,22 @@ class Chosen(Elements):
     index: Any
 
     def at(self, scope: Scope, place: Any) -> Any:
-        return self.inner.at(scope, self.index[place])
+        return self.inner.at(scope, row_of(self.index, place))
 
     def span(self, scope: Scope, start: Any, stop: Any) -> Any:
         return self.inner.pick(scope, self.index[start:stop])
 
     def pick(self, scope: Scope, places: Any) -> Any:
         return self.inner.pick(scope, tf.gather(self.index, places))
+
+
+def row_of(rows: Any, place: Any) -> Any:
+    """One row, of a large tensor without a copy.
+
+    What `rows[place]` becomes, but for the end of the slice: where an axis is taken out, TensorFlow does not read it.
+    """
+    start = tf.reshape(place, [1])
+    return tf.raw_ops.StridedSlice(input=rows, begin=start, end=start, strides=[1], shrink_axis_mask=1)
 
 
 def sequence_of(value: Any) -> Elements:

@@ -28,9 +28,13 @@ def broadcast(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     rank = len(node.tensor.shape)
     if axes == tuple(range(rank)):
         return x
-    sizes: list[Any] = [1] * rank
+    if x.shape.as_list().count(None) > 1:  # put in one by one, no size need be read
+        for axis in range(rank):
+            x = x if axis in axes else tf.expand_dims(x, axis)
+        return x
+    sizes = [1] * rank
     for k, axis in enumerate(axes):
-        sizes[axis] = extent(x, k)
+        sizes[axis] = -1 if x.shape[k] is None else x.shape[k]
     return tf.reshape(x, [*sizes, 2] if is_key(node) else sizes)
 
 
@@ -87,6 +91,8 @@ def _constant(scope: Scope, node: Node, inputs: list[Any]) -> Any:
 
 def _gather(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     x, index = inputs
+    if "in_range" in dict(node.attributes):
+        return tf.gather(x, index)
     return tf.gather(x, tf.clip_by_value(index, 0, tf.maximum(extent(x, 0) - 1, 0)))
 
 

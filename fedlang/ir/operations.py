@@ -80,7 +80,7 @@ ROWS: tuple[Operation, ...] = (
     Operation("concat", "structural", 1, MANY, "concat", ("axis",)),
     *_rows("structural", "free", 0, "iota", "axis"),
     *_rows("elementwise", "one_hot", 1, "one_hot"),
-    *_rows("gather", "gather", 2, "gather"),
+    Operation("gather", "gather", 2, 2, "gather", (), ("in_range",)),
     *_rows("gather", "scatter_add", 2, "scatter_add"),
     *_rows("gather", "take_along", 2, "take_along", "axis"),
     *_rows("gather", "put_along", 2, "put_along", "axis"),

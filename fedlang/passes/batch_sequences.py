@@ -114,7 +114,7 @@ def _batch(batching: Batching, node: Node, known: Known, value: Value | None) ->
     )
     last = batching.elementwise("subtract", batching.size(items.steps), batching.constant(1, INT))
     inside = batching.elementwise("minimum", places, batching.spread(last, (steps, width), ()))
-    taken = batching.add("gather", (items.rows, inside), Tensor(INT, (steps, width, clients)))
+    taken = batching.add("gather", (items.rows, inside), Tensor(INT, (steps, width, clients)), in_range=True)
     full = (steps, width, clients)
     own = batching.elementwise(
         "less", batching.spread(places, full, (0, 1)), batching.spread(items.length, full, (2,)), dtype="bool"
@@ -314,5 +314,6 @@ def stack(batching: Batching, node: Node, known: Known) -> Value:
         raise NotBatchable("batches are stacked", node)
     rows = batching.swap(known.rows)
     rest = batching.pad_shape(known.type.element.shape)
-    gathered = batching.add("gather", (known.store, rows), Tensor(type.dtype, (batching.clients, known.steps, *rest)))
+    full = Tensor(type.dtype, (batching.clients, known.steps, *rest))
+    gathered = batching.add("gather", (known.store, rows), full, in_range=True)
     return Value(gathered, True, batching.pad_of(type.shape, batching.packed))

@@ -28,6 +28,8 @@ from fedlang.types.dims import (
 )
 from fedlang.types.dtypes import FLOATS, integer_range
 
+from .rewrite import numbers_of
+
 INT = "int32"
 
 
@@ -136,6 +138,9 @@ class Batching:
         type = self.tensor(node)
         if type.shape == shape:
             return node
+        made = self.builder.nodes[node]
+        if made.op == "broadcast":
+            return self.spread(made.inputs[0], shape, tuple(axes[axis] for axis in numbers_of(made, "axes")))
         return self.add("broadcast", (node,), Tensor(type.dtype, shape), axes=axes)
 
     def reshape(self, node: int, shape: tuple[Size, ...]) -> int:
@@ -270,8 +275,9 @@ class Batching:
         """bool [C, …]: what lies inside the clients' lengths along these axes of a local shape."""
         full, found = self.full(shape), -1
         for axis in axes:
-            place = self.iota(full, axis + 1)
-            inside = self.elementwise("less", place, self.spread(self.length_of(shape[axis]), full, (0,)), dtype="bool")
+            flat = (self.clients, full[axis + 1])
+            place, length = self.iota(flat, 1), self.spread(self.length_of(shape[axis]), flat, (0,))
+            inside = self.spread(self.elementwise("less", place, length, dtype="bool"), full, (0, axis + 1))
             found = inside if found < 0 else self.elementwise("logical_and", found, inside)
         return found
 

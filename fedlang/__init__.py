@@ -18,6 +18,10 @@ _beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if os.path.isdir(os.path.join(_beside, "grammar")):
     __path__.append(_beside)
 
+# TensorFlow reads it before its first operation, and never again. With it, sessions of the executors have threads of
+# their own, however many an operation has outside of them: clients' bits do not depend on who used TensorFlow first.
+os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
+
 if TYPE_CHECKING:
     from fedlang import framework as framework
     from fedlang import learning as learning

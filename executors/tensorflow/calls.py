@@ -6,8 +6,9 @@ operation does: a session can run them all in the thread that calls, so that chu
 A program that holds resources of TensorFlow's own (a model's variables), or that may run on a GPU, is called as a
 function.
 
-The operations are the same in both ways, and in one thread or many: bits do not depend on it. Nor does TensorFlow
-rewrite arithmetic, as it does otherwise: it takes `a / 3` for `a * (1 / 3)`, `1 / a` for an approximation,
+The operations are the same in both ways, and in one thread or many: bits do not depend on it. Inside an operation
+there is one thread, also where TensorFlow was started with more: a Keras model that was built first does that. Nor does
+TensorFlow rewrite arithmetic, as it does otherwise: it takes `a / 3` for `a * (1 / 3)`, `1 / a` for an approximation,
 `(a + b) - b` for `a` where it knows `b`, and adds and multiplies in the order that suits it. Only programs that hold a
 model's own operations are left to it: Keras writes them to be rewritten.
 """
@@ -98,7 +99,7 @@ class Traced:
     def _in_session(self, spread: bool) -> Callable[..., list[NDArray[Any]]]:
         graph, held = self._program.graph, [host(each) for each in self._program.captured_inputs]
         if self._session is None:
-            config = _config(as_written=self._as_written, device_count={"GPU": 0})
+            config = _config(as_written=self._as_written, device_count={"GPU": 0}, intra_op_parallelism_threads=1)
             self._session = tf.compat.v1.Session(graph=graph, config=config)
             finalize(self, self._session.close)  # at the end of Python too, while TensorFlow is there
         options = config_pb2.CallableOptions(

@@ -2,46 +2,27 @@
 machine.
 
 `Conv2DBackpropFilter` and `BiasAddGrad` give other bits with two threads inside one operation than with one; parallel
-work comes from clients instead. TensorFlow takes the setting only before its first operation: `SETTINGS` says what
-was reached, for a run's manifest.
+work comes from clients instead. Sessions have threads of their own and say so themselves (`calls.py`); what is called
+as a function takes the process's setting, which can be made only before TensorFlow's first operation.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 
-__all__ = ["CORES", "SETTINGS", "Settings", "has_gpu", "tf"]
+__all__ = ["CORES", "has_gpu", "tf"]
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How TensorFlow runs here. `intra_op` 0 means that it was started before and keeps its own choice."""
-
-    version: str
-    intra_op: int
-    inter_op: int
-
-
-def _start() -> Settings:
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(CORES)
-    except RuntimeError:
-        pass  # started by someone else; what it uses is read below
-    threads = tf.config.threading
-    return Settings(
-        tf.__version__, threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads()
-    )
-
-
-SETTINGS = _start()
+try:
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(CORES)
+except RuntimeError:
+    pass  # it was started before, and keeps what it has
 
 
 def has_gpu() -> bool:

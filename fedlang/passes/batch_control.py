@@ -95,7 +95,8 @@ def _element_of_items(items: Items) -> Element:
         if items.counts is not None:
             inner.bind(shape[0], numbers[1], items.width)
         type = Tensor(items.type.element.dtype, inner.full(shape))
-        return Value(inner.add("gather", (captured[0], numbers[0]), type, in_range=True), True, inner.pad_of(shape, inner.packed))
+        row = inner.add("gather", (captured[0], numbers[0]), type, in_range=True)
+        return Value(row, True, inner.pad_of(shape, inner.packed))
 
     return Element((items.rows, *(() if items.counts is None else (items.counts,))), (items.store,), read)
 

@@ -19,6 +19,7 @@ from .distribute import distribute_loops
 from .hoist import hoist_invariants
 from .inline import inline
 from .join import join_pads
+from .pooling import mask_before_spreading
 from .scale import sink_scales
 
 
@@ -36,6 +37,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("constants", lambda graph, rules: fold_constants(graph)),
     Pass("common", lambda graph, rules: merge_common(graph)),
     Pass("join", lambda graph, rules: join_pads(graph)),
+    Pass("pooling", lambda graph, rules: mask_before_spreading(graph)),
     Pass("hoist", lambda graph, rules: hoist_invariants(graph)),
     Pass("distribute", lambda graph, rules: distribute_loops(graph)),
     Pass("scale", lambda graph, rules: sink_scales(graph)),

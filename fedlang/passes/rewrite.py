@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -86,6 +86,12 @@ def numbers_of(node: Node, name: str) -> tuple[int, ...]:
     value = node.attribute(name)
     assert isinstance(value, tuple), f"{name} is a tuple"
     return tuple(each for each in value if isinstance(each, int))
+
+
+def scalar_of(nodes: Sequence[Node], index: int) -> int | None:
+    """The scalar that a tensor repeats; None where it does something else."""
+    node = nodes[index]
+    return node.inputs[0] if node.op == "broadcast" and node.attribute("axes") == () else None
 
 
 def graph_of(node: Node, name: str = "body") -> Graph:

@@ -14,7 +14,7 @@ from math import prod
 from fedlang.ir.graph import Builder, Graph, Node, Tensor
 
 from . import emit
-from .rewrite import deep, rebuild
+from .rewrite import deep, rebuild, scalar_of
 
 FLOATS = ("float32", "float64")  # a rate may take others out of their range
 UNKNOWN = 16  # what a size that only data tell is taken for
@@ -45,18 +45,10 @@ def _fits(graph: Graph, node: Node, scale: int, reads: Counter[int]) -> bool:
         return False
     factors = (graph.nodes[index].tensor for index in graph.nodes[inner].inputs)
     return (
-        _number(graph.nodes, node.inputs[scale]) is not None
+        scalar_of(graph.nodes, node.inputs[scale]) is not None
         and node.tensor.dtype in FLOATS
         and min(map(_count, factors)) < _count(node.tensor)
     )
-
-
-def _number(nodes: tuple[Node, ...] | list[Node], index: int) -> int | None:
-    """The scalar that a tensor repeats."""
-    node = nodes[index]
-    if node.op != "broadcast" or node.attribute("axes") != ():
-        return None
-    return node.inputs[0]
 
 
 def _count(type: Tensor) -> int:
@@ -66,7 +58,7 @@ def _count(type: Tensor) -> int:
 def _moved(builder: Builder, node: Node) -> int:
     """The multiplication as a product."""
     for one in (0, 1):
-        scale, product = _number(builder.nodes, node.inputs[one]), builder.nodes[node.inputs[1 - one]]
+        scale, product = scalar_of(builder.nodes, node.inputs[one]), builder.nodes[node.inputs[1 - one]]
         if scale is None or product.op != "matmul":
             continue
         sizes = [_count(builder.nodes[index].tensor) for index in product.inputs]

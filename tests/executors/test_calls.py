@@ -137,6 +137,39 @@ def test_the_end_of_python_is_quiet() -> None:
     assert "ignored" not in done.stderr
 
 
+SLOPE = """
+import fedlang
+import numpy as np
+import tensorflow as tf
+
+before = {before}
+if before:
+    tf.config.threading.set_intra_op_parallelism_threads(4)
+    tf.random.normal([512, 512]) @ tf.random.normal([512, 512])
+
+from fedlang.executors.tensorflow.calls import Traced
+
+images, slopes = (np.random.default_rng(k).standard_normal((32, 24, 24, 16)).astype(np.float32) for k in range(2))
+program = Traced(
+    lambda x, dy: [tf.raw_ops.Conv2DBackpropFilter(
+        input=x, filter_sizes=[3, 3, 16, 16], out_backprop=dy, strides=[1, 1, 1, 1], padding="SAME"
+    )],
+    [tf.TensorSpec([32, 24, 24, 16], tf.float32)] * 2,
+)
+print(program(images, slopes, spread=False)[0].tobytes().hex())
+"""
+
+
+def test_a_model_that_was_built_before_changes_no_bits() -> None:
+    """TensorFlow keeps the threads it was started with; two inside this operation give it other bits."""
+    found = [
+        subprocess.run([sys.executable, "-c", SLOPE.format(before=before)], capture_output=True, text=True, check=True)
+        for before in (False, True)
+    ]
+    assert found[0].stdout == found[1].stdout
+    assert found[0].stdout
+
+
 def test_where_there_is_a_gpu_the_same_work_is_called_as_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one: what is checked is that this way through the code gives the same results."""
 

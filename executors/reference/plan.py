@@ -85,7 +85,11 @@ class Plan:
     graph: Graph
     steps: tuple[Step, ...]
     places: tuple[Place, ...]
-    own: frozenset[Atom]
+
+    @property
+    def binds(self) -> bool:
+        """Whether any size gets its value here."""
+        return bool(self.places) or any(step.binds for step in self.steps)
 
 
 def evaluate_graph(graph: Graph, arguments: Items[LeafValue], sink: Sink | None = None) -> list[LeafValue]:
@@ -133,9 +137,9 @@ def _reason(error: Exception) -> str:
 def _body(graph: Graph) -> Body:
     """A graph in an attribute as a function of the frame around it."""
     plan = plan_of(graph)
-    if not plan.own:
+    if not plan.binds:
         return lambda frame, arguments: run_plan(plan, arguments, frame)
-    own = plan.own
+    own = {atom for place in plan.places for atom in atoms_of(place.size)}
 
     def fresh(frame: Frame, arguments: Items[LeafValue]) -> list[LeafValue]:
         sizes = {atom: number for atom, number in frame.sizes.items() if atom not in own}
@@ -172,7 +176,7 @@ def make_plan(graph: Graph) -> Plan:
         if node.op != "parameter":
             span = graph.spans[index] if graph.spans else None
             steps.append(Step(_kernel(node, span), node.inputs, index, node.op, span, _new_places(node.type, known)))
-    return Plan(graph, tuple(steps), places, frozenset(known))
+    return Plan(graph, tuple(steps), places)
 
 
 def _kernel(node: Node, span: Span | None) -> Kernel:

@@ -401,6 +401,22 @@ def test_a_size_that_only_a_result_has_is_known_after_it():
     assert evaluate(graph, values)[1] == 2
 
 
+def test_a_body_knows_the_sizes_around_it():
+    """Also where something in it has that size only later."""
+    n, body = named("n"), Builder()
+    total, element = body.parameter(Tensor(F32)), body.parameter(Tensor(F32))
+    count = body.add("cast", (body.add("size", (), Tensor("int32"), dimension=n),), Tensor(F32))
+    many = body.add("broadcast", (element,), Tensor(F32, (n,)), axes=())
+    sums = body.add("add", (count, body.add("reduce_sum", (many,), Tensor(F32), axes=(0,))), Tensor(F32))
+    step = body.finish((body.add("add", (total, sums), Tensor(F32)),))
+    build = Builder()
+    build.parameter(Tensor(F32, (n,)))
+    start, over = build.parameter(Tensor(F32)), build.parameter(Sequence(Tensor(F32), named("m")))
+    fold = build.add("fold", (start, over), Tensor(F32), body=step, captured=0, carries=1, reverse=False)
+    values = (np.zeros(4, np.float32), np.float32(0), Rows(np.float32([1, 2, 3])))
+    assert evaluate(build.finish((fold,)), values)[0] == 3 * 4 + 4 * (1 + 2 + 3)
+
+
 def test_checks_fail_with_their_message_and_place():
     text = Source("a.fed", "expect(ok)")
     build = Builder()

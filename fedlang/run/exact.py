@@ -28,16 +28,12 @@ of FMA and correctly rounded sums", IEEE Trans. Comput. 2008), rounds to float32
 sum would. A mean is the quotient q of leading parts, corrected once, with the sign of the exact remainder S - q W in
 place of what follows. Nearly all float32 means are told by doubles alone, with a bound on what those lose.
 
-The wire form of a partial sum is an integer for each coordinate, in balanced digits of 40 bits on an absolute grid:
-it is canonical, so equal sums are equal bytes however they came about.
-
 float32 (and bfloat16, which has its exponents) subnormals are zero on the way in and on the way out, because TensorFlow
 flushes them on CPUs. A sum that is exactly zero is 0.0.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -55,7 +51,6 @@ Floats: TypeAlias = NDArray[Any]
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLUSHED = (np.dtype(np.float32), BFLOAT16)
 TINY = np.float32(2.0**-126)
-DIGIT = 40
 CLASS = 1024  # the exponents of one cascade lie within CLASS / 2 of a multiple of it
 COLUMNS, ELEMENTS, ROWS = 2048, 65536, 4096  # a tile's greatest width, its size, and its greatest height
 
@@ -190,7 +185,11 @@ class ExactSum:
         assert (self.shape, self.dtype) == (other.shape, other.dtype), "sums of one kind"
         for scale, parts in other.cascades.items():
             for part in parts:
-                self._push(part, slice(0, self.size), scale)
+                self.add_term(part, scale)
+
+    def add_term(self, term: Doubles, scale: int) -> None:
+        """Adds `term * 2 ** scale`, a number for each coordinate; `scale` is a multiple of `CLASS`."""
+        self._push(term, slice(0, self.size), scale)
 
     def sum(self) -> Floats:
         """The rounded sum; infinite where it is beyond the dtype."""
@@ -227,41 +226,6 @@ class ExactSum:
             ),
             Fraction(0),
         )
-
-    def digits(self) -> tuple[int, NDArray[np.int64]]:
-        """The wire form: `low` and balanced digits `[k, size]`; the sum is that of digit[k] * 2 ** (40 (low + k))."""
-        terms = [(part, scale) for scale, parts in sorted(self.cascades.items()) for part in parts if part.any()]
-        if not terms:
-            return 0, np.zeros((0, self.size), np.int64)
-        split = [_split(part, scale) for part, scale in terms]
-        low = min(int(place.min()) for _, place in split) // DIGIT
-        high = max(int(place.max()) for _, place in split) // DIGIT + 4
-        digits = np.zeros((high - low + 1, self.size), np.int64)
-        for whole, place in split:
-            _spread(digits, whole, place - DIGIT * low)
-        _balance(digits)
-        used = np.flatnonzero(digits.any(axis=1))
-        return (low + int(used[0]), digits[used[0] : used[-1] + 1]) if len(used) else (0, digits[:0])
-
-    def to_bytes(self) -> bytes:
-        """The wire form; equal bytes for equal sums."""
-        low, digits = self.digits()
-        header = {"dtype": self.dtype.name, "shape": self.shape, "low": low, "digits": len(digits)}
-        return json.dumps(header).encode() + b"\n" + digits.astype("<i8").tobytes()
-
-    @staticmethod
-    def from_bytes(data: bytes) -> ExactSum:
-        """The sum that `to_bytes` wrote."""
-        line, _, body = data.partition(b"\n")
-        header = json.loads(line)
-        dtype = BFLOAT16 if header["dtype"] == "bfloat16" else np.dtype(header["dtype"])
-        result = ExactSum(tuple(header["shape"]), dtype)
-        digits = np.frombuffer(body, "<i8").reshape(header["digits"], result.size)
-        for k, digit in enumerate(digits):
-            place = DIGIT * (header["low"] + k)
-            scale = _class(place) * CLASS
-            result._push(np.ldexp(digit.astype(np.float64), place - scale), slice(0, result.size), scale)
-        return result
 
     def _add_tile(self, tile: Floats, factors: Factors | None, columns: slice, most: float, low: int) -> None:
         if tile.dtype == np.float32:
@@ -462,34 +426,3 @@ def _remainder(parts: list[Doubles], quotient: Doubles, weights: list[float]) ->
         product, error = two_product(quotient, weight)
         terms += [-product, -error]
     return settle([terms[0] + terms[len(parts)], *terms[1 : len(parts)], *terms[len(parts) + 1 :]])[0]
-
-
-def _class(place: int) -> int:
-    return (place + CLASS // 2) // CLASS
-
-
-def _split(part: Doubles, scale: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Whole numbers and the places of their last bits; zeros stand at the place of the greatest."""
-    fractions, places = np.frexp(part)
-    live = places[fractions != 0]
-    places = np.where(fractions != 0, places, live.max()).astype(np.int64)
-    return (fractions * 2.0**53).astype(np.int64), places - 53 + scale
-
-
-def _spread(digits: NDArray[np.int64], whole: NDArray[np.int64], place: NDArray[np.int64]) -> None:
-    """Adds whole * 2 ** place to digits counted from bit 0."""
-    row, shift = place // DIGIT, place % DIGIT
-    column = np.arange(len(whole))
-    room = DIGIT - shift
-    digits[row, column] += (whole & ((np.int64(1) << room) - 1)) << shift
-    rest = whole >> room
-    digits[row + 1, column] += rest & ((1 << DIGIT) - 1)
-    digits[row + 2, column] += rest >> DIGIT
-
-
-def _balance(digits: NDArray[np.int64]) -> None:
-    """Carries upward, so that every digit is in [-2 ** 39, 2 ** 39): each number has one such form."""
-    for k in range(len(digits) - 1):
-        carry = (digits[k] + (1 << (DIGIT - 1))) >> DIGIT
-        digits[k] -= carry << DIGIT
-        digits[k + 1] += carry

@@ -18,8 +18,9 @@ _beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if os.path.isdir(os.path.join(_beside, "grammar")):
     __path__.append(_beside)
 
-# TensorFlow reads it before its first operation, and never again. With it, sessions of the executors have threads of
-# their own, however many an operation has outside of them: clients' bits do not depend on who used TensorFlow first.
+# With it, TensorFlow gives each session threads of its own: the executors' have one for an operation, however many a
+# user's Keras models have, and clients' bits do not depend on who used TensorFlow first. It is read only once, before
+# TensorFlow's first operation, which is why it stands here.
 os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
 
 if TYPE_CHECKING:

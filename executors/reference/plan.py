@@ -5,13 +5,15 @@ In: a local graph without `call` and `gradient`, and one value for each paramete
 A plan is the graph with every node's kernel chosen and every symbolic size given the places where it shows. Sizes get
 their values from the parameters' own shapes, which must agree; a size that first shows in a result is bound when the
 result is there. The body of a map or fold binds the sizes of its parameters afresh each time, because elements
-differ; all other sizes it has from the graph around it.
+differ; sizes that they do not tell it has from the graph around it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -105,10 +107,12 @@ def evaluate_graph(graph: Graph, arguments: Items[LeafValue], sink: Sink | None 
         return run_plan(plan, values, Frame({}, Printed() if sink is None else sink))
 
 
-def run_plan(plan: Plan, arguments: Items[LeafValue], frame: Frame) -> list[LeafValue]:
-    """The results, with the sizes of the parameters bound in `frame` first."""
-    if plan.places:
-        _bind_parameters(plan, arguments, frame.sizes)
+def run_plan(
+    plan: Plan, arguments: Items[LeafValue], frame: Frame, around: Mapping[Atom, int] = MappingProxyType({})
+) -> list[LeafValue]:
+    """The results, with the sizes of the parameters bound in `frame` first; others are as `around` has them."""
+    if plan.places or around:
+        _bind_parameters(plan, arguments, frame.sizes, around)
     values: list[Any] = [None] * len(plan.graph.nodes)
     for parameter, argument in zip(plan.graph.parameters, arguments, strict=True):
         values[parameter] = argument
@@ -139,13 +143,7 @@ def _body(graph: Graph) -> Body:
     plan = plan_of(graph)
     if not plan.binds:
         return lambda frame, arguments: run_plan(plan, arguments, frame)
-    own = {atom for place in plan.places for atom in atoms_of(place.size)}
-
-    def fresh(frame: Frame, arguments: Items[LeafValue]) -> list[LeafValue]:
-        sizes = {atom: number for atom, number in frame.sizes.items() if atom not in own}
-        return run_plan(plan, arguments, Frame(sizes, frame.sink))
-
-    return fresh
+    return lambda frame, arguments: run_plan(plan, arguments, Frame({}, frame.sink), frame.sizes)
 
 
 # Plans by the identity of their graph, which the plan keeps alive. Equal graphs may differ in their spans.
@@ -204,7 +202,9 @@ def _new_places(type: NodeType, known: set[Atom]) -> tuple[Place, ...]:
     return tuple(new)
 
 
-def _bind_parameters(plan: Plan, arguments: Items[LeafValue], sizes: dict[Atom, int]) -> None:
+def _bind_parameters(
+    plan: Plan, arguments: Items[LeafValue], sizes: dict[Atom, int], around: Mapping[Atom, int]
+) -> None:
     """Gives every size in the parameters its value. Sizes that are a name are read; others must agree or are solved."""
     rest = []
     for place in plan.places:
@@ -215,6 +215,8 @@ def _bind_parameters(plan: Plan, arguments: Items[LeafValue], sizes: dict[Atom, 
             raise _mismatch(plan, place, number, sizes, arguments)
     for place, number in rest:
         _solve(place.size, number, sizes)
+    for atom, number in around.items():
+        sizes.setdefault(atom, number)
     for place, number in rest:
         if _known(place.size, sizes) and evaluate(place.size, sizes) != number:
             raise _mismatch(plan, place, number, sizes, arguments)

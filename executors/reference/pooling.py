@@ -29,10 +29,11 @@ def max_pool(x: Numbers, size: Any, strides: Any, padding: str) -> Any:
 
 
 def max_pool_gradient(x: Numbers, y: Numbers, dy: Numbers, size: Any, strides: Any, padding: str) -> Numbers:
-    """`dy` at the first maximum of each window, row by row."""
+    """`dy` at the first maximum of each window, row by row; NaN is one."""
     windows = Windows.over(x.shape, size, strides, padding)
     inside = _stacked(np.ones(x.shape, bool), windows, False)
-    first = np.argmax((_stacked(x, windows, 0) == y[..., None]) & inside, axis=-1)
+    elements = _stacked(x, windows, 0)
+    first = np.argmax(((elements == y[..., None]) | np.isnan(elements)) & inside, axis=-1)
     padded = windows.padded_zeros(x.shape[0], x.shape[3], dy.dtype)
     for k, (i, j) in enumerate(windows.places()):
         padded[windows.at(i, j)] += np.where(first == k, dy, np.zeros((), dy.dtype))

@@ -7,10 +7,10 @@ A program that holds resources of TensorFlow's own (a model's variables), or tha
 function.
 
 The operations are the same in both ways, and in one thread or many: bits do not depend on it. Inside an operation
-there is one thread, also where TensorFlow was started with more: a Keras model that was built first does that. Nor does
-TensorFlow rewrite arithmetic, as it does otherwise: it takes `a / 3` for `a * (1 / 3)`, `1 / a` for an approximation,
-`(a + b) - b` for `a` where it knows `b`, and adds and multiplies in the order that suits it. Only programs that hold a
-model's own operations are left to it: Keras writes them to be rewritten.
+there is one thread, also where TensorFlow was started with more, as it is when a Keras model is built first
+(`fedlang/__init__.py` sees to it). Nor does TensorFlow rewrite arithmetic, as it does otherwise: it takes `a / 3` for
+`a * (1 / 3)`, `1 / a` for an approximation, `(a + b) - b` for `a` where it knows `b`, and adds and multiplies in the
+order that suits it. Only programs that hold a model's own operations are left to it: Keras writes them to be rewritten.
 """
 
 from __future__ import annotations

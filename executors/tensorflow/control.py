@@ -84,6 +84,7 @@ def _size_or_any(scope: Scope, type: Tensor, axis: int) -> Any:
 
 def _joined(known: list[Any], inner: Scope, sites: tuple[Site, ...]) -> list[Any]:
     """Flags from before a step and from the step itself."""
+    assert inner.flags.keys() <= {*sites}, "no check of a step is lost"
     return [
         tf.logical_and(ok, inner.flags[site]) if site in inner.flags else ok
         for ok, site in zip(known, sites, strict=True)
@@ -132,6 +133,7 @@ def cond(evaluate: Evaluate, scope: Scope, node: Node, inputs: list[Any]) -> lis
     def run(branch: Graph) -> tuple[list[Any], list[Any]]:
         inner = scope.inner()
         results = evaluate(branch, inputs[1:], inner)
+        assert inner.flags.keys() <= {*sites}, "no check of a branch is lost"
         return results, [inner.flags.get(site, tf.constant(True)) for site in sites]
 
     results, flags = tf.cond(inputs[0], lambda: run(branches[0]), lambda: run(branches[1]))

@@ -11,7 +11,6 @@ than adding it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from fedlang.ir.graph import Graph, Node, Tensor
@@ -127,7 +126,7 @@ class _Trace:
 def _fold(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
     over = inputs[integer(node, "captured") + integer(node, "carries") :]
     sites = {site: None for value in over for site in _mapped_sites(value)}
-    sites |= dict.fromkeys(_sites(graph_attribute(node, "body")))
+    sites |= dict.fromkeys(sites_in(graph_attribute(node, "body")))
     results = control.fold(evaluate, scope, node, inputs, tuple(sites))
     return results if isinstance(node.type, tuple) else results[0]
 
@@ -135,13 +134,8 @@ def _fold(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
 def _mapped_sites(value: Any) -> tuple[Site, ...]:
     """The checks that run when elements of a sequence are read."""
     if isinstance(value, Mapped):
-        return (*_sites(value.body), *(site for each in value.sequences for site in _mapped_sites(each)))
+        return (*sites_in(value.body), *(site for each in value.sequences for site in _mapped_sites(each)))
     return _mapped_sites(value.inner) if isinstance(value, Batches | Part | Repeated | Chosen) else ()
-
-
-@lru_cache(maxsize=256)
-def _sites(graph: Graph) -> tuple[Site, ...]:
-    return sites_in(graph)
 
 
 def _cond(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:

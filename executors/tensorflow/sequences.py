@@ -160,9 +160,9 @@ class Chosen(Elements):
 
 
 def row_of(rows: Any, place: Any) -> Any:
-    """One row, of a large tensor without a copy.
+    """`rows[place]`, in fewer operations.
 
-    What `rows[place]` becomes, but for the end of the slice: where an axis is taken out, TensorFlow does not read it.
+    The end of the slice is its start: TensorFlow reads no end of an axis that is taken out.
     """
     start = tf.reshape(place, [1])
     return tf.raw_ops.StridedSlice(input=rows, begin=start, end=start, strides=[1], shrink_axis_mask=1)

@@ -91,7 +91,7 @@ def _constant(scope: Scope, node: Node, inputs: list[Any]) -> Any:
 
 def _gather(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     x, index = inputs
-    if "in_range" in dict(node.attributes):
+    if dict(node.attributes).get("in_range"):
         return tf.gather(x, index)
     return tf.gather(x, tf.clip_by_value(index, 0, tf.maximum(extent(x, 0) - 1, 0)))
 

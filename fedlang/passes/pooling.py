@@ -19,7 +19,6 @@ from dataclasses import replace
 
 from fedlang.ir.graph import Builder, Graph, Node, Tensor
 
-from . import emit
 from .rewrite import deep, numbers_of, rebuild, scalar_of
 
 WINDOW = (1, 2)  # its axes
@@ -33,7 +32,7 @@ def mask_before_spreading(graph: Graph) -> Graph:
 
 def _changed(graph: Graph) -> Graph:
     reads = Counter(index for node in graph.nodes for index in node.inputs)
-    reads.update(graph.results)
+    reads.update((*graph.results, *graph.effects))
     found = {
         index: _masked
         for index, node in enumerate(graph.nodes)
@@ -60,14 +59,20 @@ def _is_zero(nodes: tuple[Node, ...], index: int) -> bool:
 
 
 def _masked(builder: Builder, node: Node) -> int:
-    """The selection made of the pooled cotangent."""
-    condition, spread = (builder.nodes[index] for index in node.inputs[:2])
+    """The selection made of the pooled cotangent, where the selection was made."""
+    condition, spread = (builder.nodes[index] for index in node.inputs[:2])  # they are there: nothing is left out yet
     x, y, dy = spread.inputs
-    pooled, bound = emit.tensor_of(builder, y), scalar_of(builder.nodes, condition.inputs[1])
-    assert bound is not None, "the elements are compared with one number"
-    above = builder.add("greater", (y, emit.broadcast(builder, bound, pooled.shape, ())), Tensor("bool", pooled.shape))
-    kept = emit.select(builder, above, dy, emit.full(builder, 0.0, pooled))
-    return builder.add_node(replace(spread, inputs=(x, y, kept)))
+    pooled, place = builder.nodes[y].tensor, node.place
+
+    def repeated(index: int) -> int:
+        scalar = scalar_of(builder.nodes, index)
+        assert scalar is not None, "the selection is of one number"
+        return builder.add("broadcast", (scalar,), pooled, place=place, axes=())
+
+    bound, zero = repeated(condition.inputs[1]), repeated(node.inputs[2])
+    above = builder.add("greater", (y, bound), Tensor("bool", pooled.shape), place=place)
+    kept = builder.add("select", (above, dy, zero), pooled, place=place)
+    return builder.add_node(replace(spread, inputs=(x, y, kept), place=place))
 
 
 def _summed(builder: Builder, node: Node) -> int:

@@ -337,6 +337,19 @@ def _products() -> list[ConformanceProgram]:
             },
         ),
         each(
+            "derivative of a layer that is cut off and pooled",
+            "{x: float32[2, 4, 6, 2], k: float32[3, 3, 2, 3]}",
+            "{k: float32[3, 3, 2, 3], b: float32[3]}",
+            "grad(fn (w: {k: float32[3, 3, 2, 3], b: float32[3]}) =>"
+            " reduce_sum(square(max_pool(relu(conv2d(x.x, w.k) + w.b), 2))))({k: x.k, b: [0.1, 0.0, -0.1]})",
+            {
+                client: {"x": image, "k": kernel}
+                for (client, image), kernel in zip(
+                    tensors(2, 4, 6, 2).items(), tensors(3, 3, 2, 3, seed=9).values(), strict=True
+                )
+            },
+        ),
+        each(
             "derivative of a convolution",
             "{x: float32[1, 4, 4, 2], k: float32[3, 3, 2, 3]}",
             "float32[3, 3, 2, 3]",

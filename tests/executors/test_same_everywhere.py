@@ -92,3 +92,72 @@ def test_remainders_of_half_floats(executor: str) -> None:
         (found,) = program.f([x])
     np.testing.assert_array_equal(found.r, x % np.float16(0.75))
     np.testing.assert_array_equal(found.q, x // np.float16(0.75))
+
+
+POOLED = """
+type Layer = {kernel: float32[2, 2, 1, 2], bias: float32[2]}
+
+fn slope(w: Layer, x: float32[2, 4, 4, 1]) -> Layer {
+  grad(fn (w: Layer) => reduce_sum(square(max_pool(relu(conv2d(x, w.kernel) + w.bias), 2))))(w)
+}
+
+fed at_clients(w: Layer@SERVER, x: <float32[2, 4, 4, 1]>@CLIENTS) -> Layer@SERVER {
+  federated_mean(slope(federated_broadcast(w), x))
+}
+
+fed at_server(w: Layer@SERVER, x: float32[2, 4, 4, 1]@SERVER) -> Layer@SERVER { slope(w, x) }
+"""
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_layer_that_is_cut_off_and_pooled_has_a_derivative_at_either_place(executor: str) -> None:
+    program, random = fl.loads(POOLED), np.random.default_rng(0)
+    layer = {"kernel": random.standard_normal((2, 2, 1, 2)).astype(np.float32), "bias": np.float32([0.1, -0.1])}
+    image = random.standard_normal((2, 4, 4, 1)).astype(np.float32)
+    with fl.executor(executor):
+        found, expected = program.at_clients(layer, [image]), program.at_server(layer, image)
+    np.testing.assert_allclose(found.kernel, expected.kernel, rtol=1e-5)
+    np.testing.assert_allclose(found.bias, expected.bias, rtol=1e-5)
+
+
+EQUAL_LOOPS = """
+fn chosen(i: int32*, j: int32*) -> int32 {
+  let a = fold e in i from 0 as now { now + gather([5, 6, 7, 8], e) }
+  let b = fold e in j from 0 as now { now + gather([5, 6, 7, 8], e) }
+  10 * a + b
+}
+
+fed f(x: <{i: int32*, j: int32*}>@CLIENTS) -> <int32>@CLIENTS { chosen(x.i, x.j) }
+"""
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("strategy", ["vectorised", "blocks", "sequential", "threaded", "reference"])
+def test_a_check_holds_in_each_of_equal_loops(strategy: str, *, again: bool) -> None:
+    """Also where an equal program was run before."""
+    given = [{"i": [0], "j": [9]}]
+    name, options = (strategy, {}) if strategy in EXECUTORS else ("batched", {"strategy": strategy})
+    with fl.executor(name, **options):
+        if again:
+            assert fl.loads("\n" + EQUAL_LOOPS).f([{"i": [0], "j": [1]}]) == [56]
+        with pytest.raises(fl.DiagnosticError, match="index"):
+            fl.loads(EQUAL_LOOPS).f(given)
+
+
+JOINED = """
+fn of_both[n, m](a: float32[2, n], b: float32[2, m]) -> float32 {
+  let c = transpose(concat(transpose(a, [1, 0]), transpose(b, [1, 0])), [1, 0])
+  fold r in c from 0.0 as s { s + reduce_sum(r) + 10.0 * reduce_sum(ones[float32[n]]()) + reduce_sum(ones[float32[m]]()) }
+}
+
+fn work(v: {a: float32[2, ?], b: float32[2, ?]}) -> float32 { of_both(v.a, v.b) }
+
+fed f(x: <{a: float32[2, ?], b: float32[2, ?]}>@CLIENTS) -> <float32>@CLIENTS { work(x) }
+"""
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_loop_knows_the_sizes_that_its_rows_do_not_tell(executor: str) -> None:
+    with fl.executor(executor):
+        found = fl.loads(JOINED).f([{"a": np.ones((2, 3)), "b": np.ones((2, 1))}, {"a": [[1], [1]], "b": [[2], [2]]}])
+    assert found == [2 * (4 + 30 + 1), 2 * (3 + 10 + 1)]

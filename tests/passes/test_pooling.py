@@ -80,6 +80,7 @@ def sizes_of(graph: Graph, op: str) -> list[tuple[Any, ...]]:
     padding=st.sampled_from(["valid", "same"]),
     kind=st.sampled_from(["max", "average"]),
     bound=st.sampled_from([None, 0.0, -1.0, 2.0]),
+    missing=st.booleans(),
 )
 def test_the_values_are_the_same(
     seed: int,
@@ -90,11 +91,13 @@ def test_the_values_are_the_same(
     padding: str,
     kind: str,
     bound: float | None,
+    missing: bool,
 ) -> None:
-    """For windows that overlap or leave gaps, and whatever is equal: whole numbers add up exactly in any order."""
+    """For windows that overlap or leave gaps, whatever is equal, and NaN: whole numbers add up exactly in any order."""
     before = layer(height, width, window=window, strides=strides, padding=padding, kind=kind, bound=bound)
     random = np.random.default_rng(seed)
     x = random.integers(-2, 4, (2, height, width, 3)).astype(np.float32)
+    x[..., 0] = np.where(random.random(x.shape[:-1]) < 0.1, np.nan, x[..., 0]) if missing else x[..., 0]
     shape = before.nodes[before.parameters[1]].tensor.shape[1:]
     dy = 36 * random.integers(-3, 4, (2, *shape)).astype(np.float32)
     after = changed(before)

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,11 +65,19 @@ def write_checkpoint(folder: str, checkpoint: Checkpoint) -> None:
     write_whole(os.path.join(folder, FILE), buffer.getvalue())
 
 
+def verify_no_checkpoint(folder: str) -> None:
+    """`DiagnosticError` if the folder has a checkpoint, which training from the beginning would write over."""
+    if os.path.exists(os.path.join(folder, FILE)):
+        raise errors.checkpoint_is_there(folder)
+
+
 def read_checkpoint(folder: str, options: Mapping[str, Any], template: Any) -> Checkpoint:
     """The folder's checkpoint; `template` is any state of the process. `DiagnosticError` if it is of other training."""
     path = os.path.join(folder, FILE)
     if not os.path.exists(path):
         raise errors.no_checkpoint(folder)
+    if not zipfile.is_zipfile(path):
+        raise errors.unreadable_checkpoint(path, "it is damaged, or something else")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -77,7 +86,7 @@ def read_checkpoint(folder: str, options: Mapping[str, Any], template: Any) -> C
         if differences:
             raise errors.other_checkpoint(folder, differences)
         return Checkpoint(_put_together(template, "state", arrays), about["history"], options, about.get("ran", ""))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise errors.unreadable_checkpoint(path, str(error)) from None
 
 

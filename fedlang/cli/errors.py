@@ -65,6 +65,12 @@ def other_checkpoint(folder: str, differences: Iterable[str]) -> DiagnosticError
     return _error("FED0909", f"the checkpoint in {folder} is of other training", *differences, hint=hint)
 
 
+def checkpoint_is_there(folder: str) -> DiagnosticError:
+    """Training that begins anew where a checkpoint would be written over."""
+    hint = "go on with `--resume`, or give another folder"
+    return _error("FED0917", f"there is a checkpoint in {folder} already", hint=hint)
+
+
 def unreadable_checkpoint(path: str, reason: str) -> DiagnosticError:
     """A file that is no checkpoint."""
     return _error("FED0910", f"the checkpoint {path} cannot be read: {reason}")

@@ -81,6 +81,7 @@ def command(
     <Example[?]*>@CLIENTS)`. A FILE that ends with .py is imported, and PROCESS is a name that it binds. Ctrl-C writes
     what there is.
     """
+    from fedlang.cli.checkpoints import verify_no_checkpoint
     from fedlang.cli.explaining import Watching
     from fedlang.cli.quiet import load_executor
     from fedlang.cli.recording import Recorder
@@ -90,6 +91,8 @@ def command(
 
     if resume and checkpoint is None:
         raise click.UsageError("`--resume` needs `--checkpoint FOLDER`")
+    if checkpoint is not None and not resume:
+        verify_no_checkpoint(checkpoint)
     opened = Target(target)
     process = opened.process(settings)
     found = load_data(process.name, data)

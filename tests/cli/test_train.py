@@ -74,9 +74,27 @@ def test_a_checkpoint_of_other_training_is_refused(fed: Fed) -> None:
 def test_a_broken_checkpoint_is_told(fed: Fed) -> None:
     Path("kept").mkdir()
     Path("kept/checkpoint.npz").write_bytes(b"nothing")
-    assert train(fed, "--checkpoint", "kept", "--resume").code == 2
+    outcome = train(fed, "--checkpoint", "kept", "--resume")
+    assert (outcome.code, "cannot be read: it is damaged" in outcome.err) == (2, True)
     assert train(fed, "--checkpoint", "none", "--resume").code == 2
     assert train(fed, "--resume").code == 2
+
+
+def test_a_damaged_checkpoint_is_told(fed: Fed) -> None:
+    train(fed, "--rounds", "1", "--checkpoint", "kept")
+    path = Path("kept/checkpoint.npz")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:600] + bytes(byte ^ 255 for byte in whole[600:700]) + whole[700:])
+    outcome = train(fed, "--rounds", "2", "--checkpoint", "kept", "--resume")
+    assert (outcome.code, "error[FED0910]" in outcome.err) == (2, True)
+
+
+def test_a_checkpoint_is_not_written_over(fed: Fed) -> None:
+    train(fed, "--rounds", "2", "--checkpoint", "kept")
+    kept = Path("kept/checkpoint.npz").read_bytes()
+    outcome = train(fed, "--rounds", "1", "--checkpoint", "kept")
+    assert (outcome.code, "error[FED0917]" in outcome.err, "--resume" in outcome.err) == (2, True, True)
+    assert Path("kept/checkpoint.npz").read_bytes() == kept
 
 
 def test_interrupted_training_writes_what_there_is(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,8 @@ the chunk.
 
 Parameters that do not vary come first, each as it is. Those that vary, by kind:
 
-    group    sequence leaves of one length: for each client where its rows start and how many elements it has, then
-             the store
+    group    sequence leaves whose rows are numbered alike: for each client where its rows start and how many elements
+             it has, then the store
     fixed    a tensor whose sizes are known: stacked, [C, ...]
     free     a tensor with symbolic sizes: its elements one behind the other, where each client's start, and its sizes
 
@@ -23,12 +23,11 @@ from numpy.typing import NDArray
 
 from fedlang.ir.graph import Graph, Tensor
 from fedlang.ir.graph import Sequence as SequenceType
-from fedlang.passes.batch import is_split
+from fedlang.passes.batch import Grouping, grouping, is_split
 from fedlang.run.sequences import Elements as ElementsValue
 from fedlang.run.sequences import LeafValue, SequenceValue
 from fedlang.run.sequences import Rows as RowsValue
 from fedlang.run.values import numpy_dtype
-from fedlang.types.dims import Size
 
 from .dtypes import TF_DTYPES, hidden_axes, spec_of, static_shape
 from .memory import feed_of
@@ -40,7 +39,7 @@ from .store import Store
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Varying sequence parameters of one length; `split` where their elements are ranges of rows."""
+    """Varying sequence parameters whose rows are numbered alike; `split` where their elements are ranges of rows."""
 
     members: tuple[int, ...]
     split: bool
@@ -156,17 +155,16 @@ def layout_of(graph: Graph, varies: tuple[bool, ...]) -> Layout:
     if not any(varies):
         raise Unsupported("it is the same work at every client")
     types = graph.parameter_types()
-    groups: dict[tuple[Size, bool], list[int]] = {}
+    groups: dict[Grouping, list[int]] = {}
     for k, type in enumerate(types):
         if varies[k] and isinstance(type, SequenceType):
-            split = is_split(graph, type)
-            groups.setdefault((type.length, split), []).append(k)
+            groups.setdefault(grouping(graph, type), []).append(k)
     tensors = [k for k, type in enumerate(types) if varies[k] and isinstance(type, Tensor)]
     return Layout(
         graph,
         varies,
         tuple(k for k, differs in enumerate(varies) if not differs),
-        tuple(Group(tuple(members), split) for (_, split), members in groups.items()),
+        tuple(Group(tuple(members), rows is not None) for (_, rows), members in groups.items()),
         tuple(k for k in tensors if _is_fixed(types[k])),
         tuple(k for k in tensors if not _is_fixed(types[k])),
     )

@@ -12,6 +12,7 @@ from fedlang.embed.loading import package_of
 from fedlang.learning import errors
 from fedlang.learning.models import KerasModel
 from fedlang.source import Source
+from fedlang.syntax.parser import parse_expression
 
 Algorithm = Literal["fedavg", "fedprox", "scaffold"]
 Statistics = Literal["averaged", "kept"]
@@ -130,7 +131,8 @@ def _imports(recipe: Recipe, aggregator: str) -> dict[str, frozenset[str]]:
 
 
 def aggregator_imports(aggregator: str) -> dict[str, frozenset[str]]:
-    """What an expression for an aggregator needs, by module."""
+    """What an expression for an aggregator needs, by module. Raises `DiagnosticError` for text that is none."""
+    parse_expression(Source("<aggregator>", aggregator))
     used = set(re.findall(r"[A-Za-z_]\w*", aggregator)) & set(AGGREGATORS)
     return {
         module: frozenset(name for name in used if AGGREGATORS[name] == module)

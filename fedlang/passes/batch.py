@@ -32,6 +32,7 @@ Where a size cannot be padded or an operation cannot be shared in this way, `Not
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from fedlang.ir.graph import Builder, Graph, LeafType, Node, Sequence, Tensor
 from fedlang.ir.operations import OPERATIONS
@@ -41,7 +42,9 @@ from . import batch_control, batch_externs, batch_rules, batch_sequences
 from .batch_maps import push_maps, renamed
 from .batch_values import INT, Apart, Batching, Items, Known, Mapped, NotBatchable, Value, one_by_one
 
-__all__ = ["Batched", "Feed", "NotBatchable", "batch_graph"]
+__all__ = ["Batched", "Feed", "Grouping", "NotBatchable", "batch_graph", "grouping"]
+
+Grouping: TypeAlias = tuple[Size, Size | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ class _Parameters:
         self.batching, self.graph, self.varies = batching, graph, varies
         self.types = graph.parameter_types()
         self.feeds: list[Feed] = []
-        self.groups: dict[tuple[Size, bool], tuple[int, int, int | None, Size, Size, Dim]] = {}
+        self.groups: dict[Grouping, tuple[int, int, int | None, Size, Size, Dim]] = {}
         self.uniform = {
             a for t, v in zip(self.types, varies, strict=True) if not v for s in _sizes(t) for a in atoms_of(s)
         }
@@ -166,14 +169,15 @@ class _Parameters:
         rest = type.element.shape[1:] if split else type.element.shape
         if any(atom not in self.uniform for size in rest for atom in atoms_of(size)):
             raise NotBatchable("elements whose inner sizes differ")
-        if (type.length, split) not in self.groups:
-            self.groups[type.length, split] = self._group(k, type, split)
-        rows, length, counts, steps, width, total = self.groups[type.length, split]
+        key = grouping(self.graph, type)
+        if key not in self.groups:
+            self.groups[key] = self._group(k, type, split)
+        rows, length, counts, steps, width, total = self.groups[key]
         store = self._parameter(Tensor(type.element.dtype, (total, *rest)), Feed("store", k))
         return Items(store, rows, length, counts, type, steps, width)
 
     def _group(self, k: int, type: Sequence, split: bool) -> tuple[int, int, int | None, Size, Size, Dim]:
-        """Numbers of rows, lengths and counts, which sequences of one length share."""
+        """Numbers of rows, lengths and counts, which sequences of a group share."""
         batching = self.batching
         steps, length = batching.pad_size(type.length), batching.length_of(type.length)
         shape: tuple[Size, ...] = (steps, batching.clients)
@@ -203,6 +207,12 @@ def is_split(graph: Graph, type: Sequence) -> bool:
         for _, size in _shown(other):
             known.update(atoms_of(size))
     return not known.issuperset(atoms_of(type.element.shape[0]))
+
+
+def grouping(graph: Graph, type: Sequence) -> Grouping:
+    """What sequence parameters have in common whose rows are numbered alike: their length and, where elements are
+    ranges of rows, how many rows each has."""
+    return type.length, type.element.shape[0] if is_split(graph, type) else None
 
 
 def _results(

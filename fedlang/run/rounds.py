@@ -25,6 +25,7 @@ from fedlang.ir.graph import Graph, LeafType
 from fedlang.ir.graph import Sequence as SequenceType
 from fedlang.ir.program import Aggregate, Phase, Program, Slot
 from fedlang.run.accumulators import Accumulator, Part, Surroundings, accumulator_of
+from fedlang.run.agreement import agreement
 from fedlang.run.clients import ClientData, in_order
 from fedlang.run.errors import missing_input
 from fedlang.run.executor import (
@@ -283,16 +284,23 @@ def _reader(program: Program, phase: Phase, run: _Run) -> Callable[[int], Callab
     own = [slot for slot in phase.work_slots if varies(program, slot)]
     rank = {k: n for n, k in enumerate(k for k, (_, place) in enumerate(program.inputs) if place == "clients")}
     reads_data = any(slot.kind == "input" for slot in own)
-    places = [rank[slot.index] for slot in own if slot.kind == "input"]
+    read_slots = [slot.index for slot in own if slot.kind == "input"]
+    places = [rank[index] for index in read_slots]
+    verify = agreement(
+        [program.inputs[index][0] for index in read_slots], [program.input_names[index] for index in read_slots]
+    )
 
     def read_data(position: int) -> tuple[LeafValue, ...]:
         assert run.inputs.clients is not None, "there are clients"
         data = run.inputs.clients.client(run.ids[position])
-        return tuple([data[place] for place in places])
+        values = tuple([data[place] for place in places])
+        verify(values)
+        return values
 
     def read(position: int) -> tuple[LeafValue, ...]:
         assert run.inputs.clients is not None, "there are clients"
         data = run.inputs.clients.client(run.ids[position]) if reads_data else ()
+        verify([data[place] for place in places])
         return tuple(_own_value(slot, position, data, rank, run) for slot in own)
 
     return partial(partial, read_data if reads_data and len(places) == len(own) else read)

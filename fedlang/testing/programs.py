@@ -409,6 +409,16 @@ fn rows[n](b: {x: float32[n, 4], y: int32[n]}) -> int32 { n }
 """,
         ),
         each(
+            "elements of two sizes",
+            "{x: float32[?, 2], y: float32[?]}*",
+            "{a: float32, b: float32}",
+            "fold e in x from {a: 0.0, b: 0.0} as s { {a: s.a + reduce_sum(e.x), b: s.b + reduce_sum(e.y)} }",
+            {
+                client: [{"x": parts["x"][k:, :2], "y": parts["x"][: 2 * k + 1, 2]} for k in range(len(parts["x"]))]
+                for client, parts in data.items()
+            },
+        ),
+        each(
             "take, skip, repeat",
             type,
             "int32",

@@ -161,3 +161,29 @@ def test_a_loop_knows_the_sizes_that_its_rows_do_not_tell(executor: str) -> None
     with fl.executor(executor):
         found = fl.loads(JOINED).f([{"a": np.ones((2, 3)), "b": np.ones((2, 1))}, {"a": [[1], [1]], "b": [[2], [2]]}])
     assert found == [2 * (4 + 30 + 1), 2 * (3 + 10 + 1)]
+
+
+SHARED_SIZES = """
+type Batch[n] = {x: float32[n, 2], y: float32[n]}
+
+fn total[n](b: Batch[n]) -> float32 { reduce_sum(b.x) + reduce_sum(b.y) }
+
+fed of_batch(b: <Batch[?]>@CLIENTS) -> <float32>@CLIENTS { total(b) }
+
+fed of_batches(b: <Batch[?]*>@CLIENTS) -> <float32>@CLIENTS { added(b) }
+
+fn added(b: Batch[?]*) -> float32 { fold each in b from 0.0 as now { now + total(each) } }
+"""
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_fields_that_share_a_size_must_have_it(executor: str) -> None:
+    program = fl.loads(SHARED_SIZES)
+    good, bad = ({"x": np.ones((3, 2)), "y": np.ones(count)} for count in (3, 2))
+    with fl.executor(executor):
+        assert program.of_batch([good]) == [9.0]
+        assert program.of_batches([[good, good]]) == [18.0]
+        with pytest.raises(fl.DiagnosticError, match=r"client 1: `n` is 3 in `b\.x` and 2 in `b\.y`"):
+            program.of_batch([good, bad])
+        with pytest.raises(fl.DiagnosticError, match=r"client 0: `n` is 3 in `b\.x\[1\]` and 2 in `b\.y\[1\]`"):
+            program.of_batches([[good, bad]])

@@ -138,7 +138,7 @@ def test_a_layer_that_keras_does_not_train_stays() -> None:
         ({"algorithm": "scaffold", "population": 2, "aggregator": "median()"}, "scaffold does not take `aggregator`"),
         ({"population": 2}, "fedavg does not take `population`"),
         ({"aggregator": "middle()"}, "unknown name `middle`"),
-        ({"aggregator": "median("}, "`(` is never closed"),
+        ({"aggregator": "median("}, "is never closed"),
     ],
 )
 def test_what_an_algorithm_does_not_take(options: dict[str, Any], words: str) -> None:

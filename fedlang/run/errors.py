@@ -105,9 +105,12 @@ def client_failed(client: str, cause: DiagnosticError) -> DiagnosticError:
 
 def not_finite(client: str, path: str, span: Span | None) -> DiagnosticError:
     """A client's value has NaN or an infinity."""
-    return _error(
-        "FED0610", f"client {client} sends a value that is not finite{_of(path)}", span, f"from client `{client}`"
+    hint = (
+        "look for NaN or labels beyond the classes in its data, an empty batch, or steps that are too long;"
+        " `Policy(drop_invalid=True)` goes on without it"
     )
+    title = f"client {client} sends a value that is not finite{_of(path)}"
+    return _error("FED0610", title, span, f"from client `{client}`", hint=hint)
 
 
 def bad_weight(client: str, weight: float, span: Span | None) -> DiagnosticError:
@@ -117,13 +120,13 @@ def bad_weight(client: str, weight: float, span: Span | None) -> DiagnosticError
 
 def no_clients(kind: str, path: str, span: Span | None) -> DiagnosticError:
     """A mean, minimum or maximum of nothing."""
-    hint = "give the result for this case: `otherwise = …`"
+    hint = "choose some clients, or say in the program what it is without any: `otherwise = …`"
     return _error("FED0612", f"the {kind} over no clients{_of(path)}", span, hint=hint)
 
 
 def no_weight(path: str, span: Span | None) -> DiagnosticError:
     """A mean of clients whose weights are all zero."""
-    hint = "give the result for this case: `otherwise = …`"
+    hint = "choose clients that have examples, or say in the program what it is without any: `otherwise = …`"
     return _error("FED0613", f"the weights of all clients are zero{_of(path)}", span, hint=hint)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from fedlang.ir.graph import Graph
 from fedlang.run.executor import Chunk, ClientTask, ClientWork
 from fedlang.run.sequences import LeafValue
 
-from ..tensorflow.blame import Guarded, Room, Runnable
+from ..tensorflow.blame import Guarded, Packed, Room, Runnable
 from ..tensorflow.pool import in_order, looked_ahead, new_pool
 from ..tensorflow.work import Readable, alike, read_chunks
 from .cutting import Cut
@@ -64,7 +63,7 @@ class BatchedWork:
             tally.add(read.lengths)
             yield read
 
-    def _run(self, guarded: Guarded, packed: list[Any] | None, read: Readable) -> tuple[Chunk, ...]:
+    def _run(self, guarded: Guarded, packed: Packed, read: Readable) -> tuple[Chunk, ...]:
         started, tally = time.perf_counter(), self.tallies[-1]
         found = guarded.run(packed, read)
         tally.times.append(time.perf_counter() - started)

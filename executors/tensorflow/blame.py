@@ -1,5 +1,5 @@
 """A chunk that TensorFlow stops: for want of memory it runs again in halves; otherwise its clients run one by one on
-the reference, to find whose fault it is.
+the reference, to find whose fault it is. A chunk whose data have no one layout runs there to the end.
 
 TensorFlow names neither the client nor the place in the text. The reference does; the clients without fault run again.
 """
@@ -12,19 +12,22 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from fedlang.diagnostics import DiagnosticError
 from fedlang.ir.graph import Graph
 from fedlang.run.errors import client_failed, operation_failed, out_of_memory
-from fedlang.run.executor import Chunk, ClientFailure, Collected, merge_parameters
+from fedlang.run.executor import Chunk, ClientFailure, ClientTask, Collected, merge_parameters
 from fedlang.run.sequences import LeafValue
 
-from ..reference import evaluate
+from ..reference import ReferenceExecutor, evaluate
 from .start import tf
-from .work import STEP, Readable
+from .store import Uneven
+from .work import STEP, Readable, nothing
 
+Packed: TypeAlias = "list[Any] | MemoryError | Uneven"
 OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
 
 
@@ -58,6 +61,7 @@ class Room:
 
     notice: Callable[[str], None]
     most: int = 1 << 30
+    told: bool = False
     _lock: Lock = field(default_factory=Lock)
 
     def shrink(self, failed: int) -> None:
@@ -66,6 +70,17 @@ class Room:
             first, self.most = self.most == 1 << 30, min(self.most, first_half(failed))
         if first:
             self.notice(f"{failed} clients at once do not fit the memory: going on with chunks of {self.most}")
+
+    def tell(self, text: str) -> None:
+        """Says, once, what is not about memory."""
+        with self._lock:
+            first, self.told = not self.told, True
+        if first:
+            self.notice(text)
+
+
+def _itself(values: tuple[LeafValue, ...]) -> tuple[LeafValue, ...]:
+    return values
 
 
 def first_half(clients: int) -> int:
@@ -86,19 +101,31 @@ class Guarded:
     room: Room
     spread: bool
 
-    def pack(self, read: Readable) -> list[Any] | None:
-        """A chunk's tensors; none where no client's data could be read, None where they do not fit the memory."""
+    def pack(self, read: Readable) -> Packed:
+        """A chunk's tensors, none where no client's data could be read; or why they cannot be made."""
         try:
             return self.work.pack(read) if read.tasks else []
-        except MemoryError:
-            return None
+        except (MemoryError, Uneven) as reason:
+            return reason
 
-    def run(self, packed: Sequence[Any] | None, read: Readable) -> tuple[Chunk, ...]:
+    def run(self, packed: Packed, read: Readable) -> tuple[Chunk, ...]:
         """A packed chunk's results, in parts where it is too large for the memory; clients at fault are failures."""
+        if isinstance(packed, Uneven):
+            return self._on_reference(read, packed)
         with suppress(*OUT_OF_MEMORY):  # what failed is let go of before the halves are made
-            if packed is not None:
+            if not isinstance(packed, MemoryError):
                 return (self._run(packed, read),)
         return self._halves(read)
+
+    def _on_reference(self, read: Readable, reason: Uneven) -> tuple[Chunk, ...]:
+        self.room.tell(f"a chunk of {len(read.tasks)} runs on the reference: {reason}")
+        tasks = [
+            ClientTask(task.position, task.id, partial(_itself, values))
+            for task, values in zip(read.tasks, read.values, strict=True)
+        ]
+        work = ReferenceExecutor().compile_work(self.graph, self.varies)
+        unread = [nothing(read, len(self.graph.results))] if read.failures else []
+        return (*unread, *work.run(self.shared, tasks))
 
     def _halves(self, read: Readable) -> tuple[Chunk, ...]:
         if len(read.tasks) < 2:

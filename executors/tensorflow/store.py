@@ -32,6 +32,11 @@ from .memory import zeros
 from .spans import FIRST, Spans
 from .start import tf
 
+
+class Uneven(Exception):
+    """Clients of one chunk, or elements at one client, have rows of other sizes: they do not lie in one array."""
+
+
 LIMIT = 2 << 30  # bytes of rows that a store keeps
 LOOK = 64 << 20  # bytes of new rows after which it looks how many are in use; with less room it drops nothing
 SPARSE = 8  # how many times the rows in use there may be before they are dropped
@@ -109,6 +114,7 @@ class Store:
         self.split = split
         self.limit = limit
         self.chunk: weakref.ref[Any] | None = None
+        self.holds = False  # rows of the chunk being packed
         self._empty()
 
     def _empty(self) -> None:
@@ -123,11 +129,13 @@ class Store:
         return (*(size if isinstance(size, int) else 0 for size in sizes), *hidden_axes(element.dtype))
 
     def place(self, leaves: tuple[SequenceValue, ...]) -> Place:
-        """Where these leaves' rows are; copied in when they are new, and each time when they can be changed."""
+        """Where these leaves' rows are; copied in when they are new, and each time when they can be changed. `Uneven`
+        where they have other sizes than the chunk's rows before."""
         arrays = [array for leaf in leaves for array in _arrays(leaf)]
         key = tuple(map(id, arrays))
         known = self.places.get(key)
         if known is not None and known.is_of(arrays):
+            self.holds = True
             return known
         made = self._add(leaves)
         if all(map(is_fixed, arrays)):
@@ -143,7 +151,7 @@ class Store:
 
         To be called before each chunk is packed, with an object that is there until the chunk has run.
         """
-        self.chunk = weakref.ref(chunk)
+        self.chunk, self.holds = weakref.ref(chunk), False
         row = sum(column.array[:1].nbytes for column in self.columns)
         if row * self.rows.most > self.limit or row * self.rows.taken > max(LOOK, row * self.rows.kept):
             self._look()
@@ -164,6 +172,11 @@ class Store:
         rows, length = [rows for rows, _ in found], len(leaves[0])
         if self._should_look(rows, length + 1):
             self._look()
+        if not self._suit(rows) and self.rows.most:
+            if self.holds:
+                raise Uneven("clients whose elements differ in size")
+            self._empty()
+        self.holds = True
         start = self._add_rows(rows)
         return Place(start, length, self._add_splits(found[-1][1], start), len(rows[0]))
 
@@ -171,7 +184,10 @@ class Store:
         """Whether these do not fit, by their number or by sizes that the type leaves open."""
         if self.rows.should_look(len(rows[0])) or (self.split and self.bounds.should_look(bounds)):
             return True
-        return not all(column.suits(each) for column, each in zip(self.columns, rows, strict=True))
+        return not self._suit(rows)
+
+    def _suit(self, rows: list[Array]) -> bool:
+        return all(column.suits(each) for column, each in zip(self.columns, rows, strict=True))
 
     def _add_rows(self, rows: list[Array]) -> int:
         are_first = not self.rows.most
@@ -201,13 +217,23 @@ def _arrays(leaf: SequenceValue) -> tuple[Array, ...]:
     return (leaf.rows,) if leaf.splits is None else (leaf.rows, leaf.splits)
 
 
+def _even(leaf: SequenceValue, first: int) -> list[Array]:
+    """The elements, which have the same sizes from an axis on. `Uneven` where they have not."""
+    parts = list(leaf)
+    if len({part.shape[first:] for part in parts}) > 1:
+        raise Uneven("elements that differ in size")
+    return parts
+
+
 def _rows_and_splits(leaf: SequenceValue, *, split: bool) -> tuple[Array, NDArray[np.int64] | None]:
     """The rows of a leaf's elements, and for ranges where each starts."""
+    if not split and isinstance(leaf, Rows) and leaf.splits is None:
+        return leaf.rows, None
     if not split:
-        return (leaf.rows if isinstance(leaf, Rows) and leaf.splits is None else np.stack(list(leaf))), None
+        return (np.stack(_even(leaf, 0)) if len(leaf) else np.zeros((0, 0))), None
     if isinstance(leaf, Rows) and leaf.splits is not None:
         first, last = int(leaf.splits[0]), int(leaf.splits[-1])
         return leaf.rows[first:last], leaf.splits - first
-    parts = list(leaf)
+    parts = _even(leaf, 1)
     splits = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
     return np.concatenate(parts) if parts else np.zeros((0, 0)), splits

@@ -187,3 +187,42 @@ def test_fields_that_share_a_size_must_have_it(executor: str) -> None:
             program.of_batch([good, bad])
         with pytest.raises(fl.DiagnosticError, match=r"client 0: `n` is 3 in `b\.x\[1\]` and 2 in `b\.y\[1\]`"):
             program.of_batches([[good, bad]])
+
+
+UNEVEN = """
+type Own[n] = {w: float32[n], rows: float32[n]*}
+
+fn dotted[n](own: Own[n]) -> float32 { fold row in own.rows from 0.0 as now { now + reduce_sum(row * own.w) } }
+
+fed of_own_sizes(own: <Own[?]>@CLIENTS) -> <float32>@CLIENTS { dotted(own) }
+
+fn added(rows: float32[2, ?]*) -> float32 { fold row in rows from 0.0 as now { now + reduce_sum(row) } }
+
+fed of_elements(rows: <float32[2, ?]*>@CLIENTS) -> <float32>@CLIENTS { added(rows) }
+"""
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_rows_may_have_sizes_of_their_own(executor: str) -> None:
+    program = fl.loads(UNEVEN)
+
+    def own(size: int, count: int) -> dict[str, Any]:
+        return {"w": np.arange(size), "rows": [np.full(size, k + 1.0) for k in range(count)]}
+
+    with fl.executor(executor):
+        for _ in range(2):
+            assert program.of_own_sizes([own(2, 3), own(3, 2), own(4, 0), own(2, 1)]) == [6, 9, 0, 1]
+            assert program.of_own_sizes([own(5, 1), own(5, 2)]) == [10, 30]
+        given = [[np.ones((2, 3)), np.ones((2, 1))], [np.ones((2, 3))], [], [np.ones((2, 4))]]
+        assert program.of_elements(given) == [8, 6, 0, 8]
+
+
+@pytest.mark.parametrize("executor", ["threaded", "batched"])
+def test_rows_of_other_sizes_than_the_last_round_are_taken_without_a_word(executor: str, recwarn: Any) -> None:
+    program = fl.loads(UNEVEN)
+    with fl.executor(executor):
+        for size in (2, 3, 2):
+            rows = [[np.ones((2, size))] * 2] * 3
+            assert program.of_elements(rows) == [4 * size] * 3
+    assert not [each for each in recwarn if "reference" in str(each.message)]

@@ -9,15 +9,17 @@ cannot be vectorised runs one by one in the graph; work that TensorFlow cannot r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import Batched, NotBatchable, batch_graph, move_maps
 from fedlang.run.errors import bad_option
 from fedlang.run.executor import ClientWork, LocalWork
 from fedlang.run.explanation import Explanation
+from fedlang.run.externs import Called
 
 from ..reference import ReferenceExecutor
 from ..tensorflow.blame import Room, Runnable, warn
@@ -55,17 +57,19 @@ class BatchedExecutor:
     notice: Callable[[str], None] = warn
     name: str = "batched"
     _made: dict[tuple[int, tuple[bool, ...]], Made] = field(default_factory=dict, init=False)
+    _numbers: Iterator[int] = field(default_factory=count, init=False)
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
             raise bad_option(self.name, "strategy", self.strategy, STRATEGIES)
 
     def compile_work(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
-        """The work made ready; the same graph is made ready once."""
+        """The work made ready: once for the same graph, as long as the functions that it calls are the same."""
         key = (id(work), varies)
-        if key not in self._made:
-            self._made[key] = self._make(work, varies)
-        return self._made[key].work
+        known = self._made.get(key)
+        if known is None or not known.called.are_registered():
+            known = self._made[key] = self._make(work, varies)
+        return known.work
 
     def decision(self, work: Graph) -> Strategy:
         """How a compiled work runs, and why."""
@@ -76,14 +80,15 @@ class BatchedExecutor:
         return tuple(self._made.values())
 
     def _make(self, work: Graph, varies: tuple[bool, ...]) -> Made:
+        called = Called.by(work)
         try:
-            return self._on_tensorflow(work, varies)
+            return self._on_tensorflow(work, varies, called)
         except Unsupported as reason:
             decided = Strategy("reference", str(reason), 1)
             running = ReferenceWork(ReferenceExecutor().compile_work(work, varies), [])
-            return Made(work, work, None, decided, running, "")
+            return Made(work, work, called, None, decided, running, "")
 
-    def _on_tensorflow(self, work: Graph, varies: tuple[bool, ...]) -> Made:
+    def _on_tensorflow(self, work: Graph, varies: tuple[bool, ...], called: Called) -> Made:
         own = guard_rows(move_maps(work))
         layout = layout_of(own, varies)
         try:
@@ -92,14 +97,14 @@ class BatchedExecutor:
             decided = self._decide(batched, own)
         except NotBatchable as reason:
             batched, decided = None, self._one_by_one(reason.reason, own)
-        label = f"work.{len(self._made)}"
+        label = f"work.{next(self._numbers)}"
         compiled = self._compile(own, batched, layout, decided, label)
         decided = decided if self.chunk is None else replace(decided, chunk=self.chunk)
         found = decided.estimate
         cut = None if decided.name != "blocks" or found is None else cutting(found, self.threads)
         alone = cost_of(own) if batched is None or decided.name == "sequential" else batched_cost(batched, STEP)
         running = BatchedWork(compiled, work, varies, decided, cut, self.threads, spreads(alone), Room(self.notice), [])
-        return Made(work, own, batched, decided, running, label)
+        return Made(work, own, called, batched, decided, running, label)
 
     def _one_by_one(self, reason: str, own: Graph) -> Strategy:
         if self.strategy in ("vectorised", "blocks"):

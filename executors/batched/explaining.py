@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from fedlang.ir.graph import Graph, Node
 from fedlang.passes.batch import Batched
 from fedlang.run.explanation import Explanation, OperationCost, WorkExplanation
+from fedlang.run.externs import Called
 
 from ..tensorflow.profile import AROUND, Profile, profiled
 from ..tensorflow.start import tf
@@ -28,10 +29,14 @@ from .tally import Tally
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Made:
-    """A work made ready: its graph as it came, as it is run by each client, and as it is run by all; how it runs."""
+    """A work made ready: its graph as it came, as it is run by each client, and as it is run by all; how it runs.
+
+    `called` are the functions from Python that it was compiled with.
+    """
 
     graph: Graph
     own: Graph
+    called: Called
     batched: Batched | None
     strategy: Strategy
     work: BatchedWork | ReferenceWork

@@ -20,6 +20,7 @@ from functools import partial
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import move_maps
 from fedlang.run.executor import Chunk, ClientTask, ClientWork, LocalWork
+from fedlang.run.externs import Called
 from fedlang.run.sequences import LeafValue
 
 from ..batched.costs import cost_of
@@ -72,6 +73,15 @@ class ThreadedWork:
         return max(1, min(most, -(-len(clients) // (2 * self.threads))))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """A work made ready: its graph, and the functions from Python that it was compiled with."""
+
+    graph: Graph
+    called: Called
+    work: ClientWork
+
+
 @dataclass(slots=True, eq=False)
 class ThreadedExecutor:
     """Clients on threads. A chunk has at most `chunk` clients; else as many as can wait with what they send.
@@ -83,14 +93,15 @@ class ThreadedExecutor:
     chunk: int | None = None
     name: str = "threaded"
     refused: dict[int, str] = field(default_factory=dict)
-    _made: dict[tuple[int, tuple[bool, ...]], tuple[Graph, ClientWork]] = field(default_factory=dict)
+    _made: dict[tuple[int, tuple[bool, ...]], Made] = field(default_factory=dict)
 
     def compile_work(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
-        """The work made ready; the same graph is made ready once."""
+        """The work made ready: once for the same graph, as long as the functions that it calls are the same."""
         key = (id(work), varies)
-        if key not in self._made:
-            self._made[key] = (work, self._make(work, varies))
-        return self._made[key][1]
+        known = self._made.get(key)
+        if known is None or not known.called.are_registered():
+            known = self._made[key] = Made(work, Called.by(work), self._make(work, varies))
+        return known.work
 
     def _make(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
         try:

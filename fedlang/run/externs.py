@@ -5,8 +5,11 @@ A process-wide table: what a program names is looked up when it runs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from fedlang.ir.graph import Graph
 from fedlang.run.errors import no_derivative, unknown_extern
 from fedlang.run.sequences import Array
 from fedlang.source import Span
@@ -62,3 +65,27 @@ def find_vjp(handle: str, span: Span | None = None) -> Differentiable:
 def is_registered(handle: str) -> bool:
     """Whether there is a function of that name."""
     return handle in _registered
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Called:
+    """The functions that a graph calls: what is compiled from it holds as long as they are registered."""
+
+    functions: dict[str, Extern | None]
+
+    @staticmethod
+    def by(graph: Graph) -> Called:
+        """The functions as they are now, those of the graphs inside too; None where there is none of that name."""
+        return Called({handle: _registered.get(handle) for handle in _handles(graph)})
+
+    def are_registered(self) -> bool:
+        """Whether the names still stand for the same functions."""
+        return all(_registered.get(handle) is function for handle, function in self.functions.items())
+
+
+def _handles(graph: Graph) -> Iterator[str]:
+    for node in graph.nodes:
+        if node.op in ("extern", "extern_vjp"):
+            yield str(node.attribute("handle"))
+        for body in node.bodies:
+            yield from _handles(body)

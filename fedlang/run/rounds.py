@@ -40,6 +40,7 @@ from fedlang.run.executor import (
     Sink,
     value_of,
 )
+from fedlang.run.externs import Called
 from fedlang.run.random import identity_of
 from fedlang.run.sequences import Elements, LeafValue, Rows
 from fedlang.types.dims import Atom, Size, evaluate
@@ -126,7 +127,7 @@ class CompiledProgram:
     def __init__(self, program: Program, executor: Executor) -> None:
         self.program, self.executor = program, executor
         self._local: dict[int, tuple[Graph, LocalWork]] = {}
-        self._works = [_compile_work(program, phase, executor) for phase in program.phases]
+        self._works = [(Called.by(phase.work), _compile_work(program, phase, executor)) for phase in program.phases]
         self._kept = [_kept_indices(program, phase) for phase in range(len(program.phases))]
         for graph in (*(phase.prepare for phase in program.phases), program.finish):
             self._compile_local(graph)
@@ -146,6 +147,14 @@ class CompiledProgram:
             self._local[id(graph)] = (graph, self.executor.compile_local(graph))
         return self._local[id(graph)][1]
 
+    def _work(self, index: int) -> ClientWork:
+        """A phase's work; compiled again where a function from Python that it calls was registered anew."""
+        called, work = self._works[index]
+        if not called.are_registered():
+            phase = self.program.phases[index]
+            called, work = self._works[index] = Called.by(phase.work), _compile_work(self.program, phase, self.executor)
+        return work
+
     def _run_phase(self, index: int, run: _Run) -> None:
         phase = self.program.phases[index]
         values = [run.server_value(slot) for slot in phase.prepare_slots]
@@ -154,7 +163,7 @@ class CompiledProgram:
         accumulators = [self._accumulator(aggregate, run) for aggregate in phase.aggregates]
         for position in run.failures:
             _leave_out(accumulators, position)
-        for chunk in self._chunks(phase, self._works[index], run):
+        for chunk in self._chunks(phase, self._work(index), run):
             _take_chunk(chunk, phase, accumulators, run)
         _show_effects(run)
         run.aggregated.append([leaf for each in accumulators for leaf in each.results()])

@@ -16,10 +16,10 @@ from itertools import count
 
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import Batched, NotBatchable, batch_graph, move_maps
-from fedlang.run.errors import bad_option
 from fedlang.run.executor import ClientWork, LocalWork
 from fedlang.run.explanation import Explanation
 from fedlang.run.externs import Called
+from fedlang.run.options import check_choice, check_count, check_function
 
 from ..reference import ReferenceExecutor
 from ..tensorflow.blame import Room, Runnable, warn
@@ -60,8 +60,12 @@ class BatchedExecutor:
     _numbers: Iterator[int] = field(default_factory=count, init=False)
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise bad_option(self.name, "strategy", self.strategy, STRATEGIES)
+        check_choice(self.name, "strategy", self.strategy, STRATEGIES)
+        check_count(self.name, "threads", self.threads)
+        check_count(self.name, "budget", self.budget, f"{BUDGET} (bytes)")
+        check_function(self.name, "notice", self.notice)
+        if self.chunk is not None:
+            check_count(self.name, "chunk", self.chunk)
 
     def compile_work(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
         """The work made ready: once for the same graph, as long as the functions that it calls are the same."""

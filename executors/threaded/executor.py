@@ -21,6 +21,7 @@ from fedlang.ir.graph import Graph
 from fedlang.passes.batch import move_maps
 from fedlang.run.executor import Chunk, ClientTask, ClientWork, LocalWork
 from fedlang.run.externs import Called
+from fedlang.run.options import check_count
 from fedlang.run.sequences import LeafValue
 
 from ..batched.costs import cost_of
@@ -92,8 +93,13 @@ class ThreadedExecutor:
     threads: int = CORES
     chunk: int | None = None
     name: str = "threaded"
-    refused: dict[int, str] = field(default_factory=dict)
-    _made: dict[tuple[int, tuple[bool, ...]], Made] = field(default_factory=dict)
+    refused: dict[int, str] = field(default_factory=dict, init=False)
+    _made: dict[tuple[int, tuple[bool, ...]], Made] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        check_count(self.name, "threads", self.threads)
+        if self.chunk is not None:
+            check_count(self.name, "chunk", self.chunk)
 
     def compile_work(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
         """The work made ready: once for the same graph, as long as the functions that it calls are the same."""

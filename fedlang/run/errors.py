@@ -76,11 +76,17 @@ def no_such_option(executor: str, option: str, known: Sequence[str]) -> Diagnost
     return _error("FED0625", f"the executor `{executor}` has no option `{option}`", notes=notes, hint=hint)
 
 
-def bad_option(executor: str, option: str, value: object, known: Sequence[str]) -> DiagnosticError:
-    """A value that an executor's option does not take."""
+def unknown_choice(executor: str, option: str, value: object, known: Sequence[str]) -> DiagnosticError:
+    """A value that is none of those that an executor's option takes."""
     note = f"there are {', '.join(f'`{each}`' for each in known)}"
     title = f"`{value}` is no {option} of the executor `{executor}`"
     return _error("FED0626", title, notes=[note], hint=_nearest(str(value), known))
+
+
+def bad_option(executor: str, option: str, value: object, wanted: str) -> DiagnosticError:
+    """A value that is not of the kind that an executor's option takes."""
+    title = f"the option `{option}` of the executor `{executor}` cannot be {value!r}"
+    return _error("FED0626", title, hint=f"give {wanted}")
 
 
 def out_of_memory(client: str) -> DiagnosticError:

@@ -7,14 +7,14 @@ executor is made with, by name, such as the `strategy` of `batched`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
 
-from fedlang.run.errors import executor_unavailable, no_such_option, unknown_executor
+from fedlang.run.errors import bad_option, executor_unavailable, no_such_option, unknown_executor
 from fedlang.run.executor import Executor
 
 GROUP = "fedlang.executors"
@@ -43,7 +43,7 @@ def get_executor(name: str | None = None, **options: object) -> Executor:
     `DiagnosticError` FED0605 for a name that there is none of, FED0606 for one that cannot be imported, FED0625 for
     an option that it does not have, FED0626 for a value that an option does not take.
     """
-    choice = _chosen.get() or _default if name is None else (name, tuple(sorted(options.items())))
+    choice = _chosen.get() or _default if name is None else _choice(name, options)
     if choice not in _loaded:
         _loaded[choice] = _load(*choice)
     return _loaded[choice]
@@ -56,18 +56,28 @@ def set_default_executor(name: str, **options: object) -> None:
     """
     global _default
     get_executor(name, **options)
-    _default = (name, tuple(sorted(options.items())))
+    _default = _choice(name, options)
 
 
 @contextmanager
 def executor(name: str, **options: object) -> Iterator[Executor]:
     """Inside the block, in this thread or task, this executor is the one in force."""
     found = get_executor(name, **options)
-    token = _chosen.set((name, tuple(sorted(options.items()))))
+    token = _chosen.set(_choice(name, options))
     try:
         yield found
     finally:
         _chosen.reset(token)
+
+
+def _choice(name: str, options: Mapping[str, object]) -> Choice:
+    """The name and the options in one order. Executors are kept by them, so no value may be one that can change."""
+    for option, value in options.items():
+        try:
+            hash(value)
+        except TypeError:
+            raise bad_option(name, option, value, "a value that cannot change, such as a number or a tuple") from None
+    return name, tuple(sorted(options.items()))
 
 
 def _plugins() -> dict[str, EntryPoint]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from fedlang.diagnostics import DiagnosticError
@@ -61,8 +62,28 @@ def test_options_make_an_executor_of_their_own():
         ("reference", {"strategy": "vectorised"}, "FED0625.*no option `strategy`(.|\n)*`batched` takes `strategy`"),
         ("batched", {"strateggy": "vectorised"}, "FED0625(.|\n)*did you mean `strategy`"),
         ("batched", {"strategy": "vectorized"}, "FED0626.*no strategy(.|\n)*did you mean `vectorised`"),
+        ("batched", {"strategy": None}, "FED0626.*no strategy"),
+        ("batched", {"budget": "1GB"}, "FED0626.*`budget`.*'1GB'(.|\n)*help: give a whole number.*bytes"),
+        ("batched", {"budget": 0}, "FED0626.*`budget`"),
+        ("batched", {"budget": -5}, "FED0626.*`budget`"),
+        ("batched", {"budget": 1.5}, "FED0626.*`budget`"),
+        ("batched", {"chunk": 0}, "FED0626.*`chunk`.*cannot be 0(.|\n)*1 or more"),
+        ("batched", {"chunk": "a"}, "FED0626.*`chunk`"),
+        ("batched", {"chunk": [1]}, "FED0626.*`chunk`"),
+        ("batched", {"threads": -1}, "FED0626.*`threads`"),
+        ("batched", {"threads": True}, "FED0626.*`threads`"),
+        ("batched", {"notice": 5}, "FED0626.*`notice`(.|\n)*give a function"),
+        ("threaded", {"threads": 0}, "FED0626.*executor `threaded`"),
+        ("threaded", {"threads": None}, "FED0626.*`threads`"),
+        ("threaded", {"chunk": 2.5}, "FED0626.*`chunk`"),
+        ("threaded", {"refused": 1}, "FED0625.*`refused`"),
     ],
 )
 def test_options_that_there_are_not(name, options, message):
     with pytest.raises(DiagnosticError, match=message):
         get_executor(name, **options)
+
+
+def test_options_at_their_limits_are_taken():
+    assert get_executor("batched", chunk=1, threads=1, budget=1).chunk == 1
+    assert get_executor("threaded", chunk=np.int64(3)).chunk == 3

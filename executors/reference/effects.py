@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fedlang.ir.graph import Node
+from fedlang.ir.graph import LeafType, Node, Tensor
+from fedlang.run.calling import call_function
 from fedlang.run.errors import check_failed
 from fedlang.run.externs import find_extern, find_vjp, is_registered
-from fedlang.run.values import as_array
 from fedlang.source import Span
 
 from .kernel import Compile, Frame, Kernel, Maker, Numbers, attributes_of
@@ -63,28 +63,28 @@ def _probe(node: Node, compile: Compile, span: Span | None) -> Kernel:
 
 def _extern(node: Node, compile: Compile, span: Span | None) -> Kernel:
     handle = str(attributes_of(node)["handle"])
-    return _calling(node, lambda *arguments: find_extern(handle, span).call(*arguments))
+    return _calling(node, handle, span, lambda: find_extern(handle, span).call)
 
 
 def _extern_vjp(node: Node, compile: Compile, span: Span | None) -> Kernel:
     handle = str(attributes_of(node)["handle"])
     if is_registered(handle):
         find_vjp(handle, span)  # known before anything runs
-    return _calling(node, lambda *arguments: find_vjp(handle, span).vjp(*arguments))
+    return _calling(node, handle, span, lambda: find_vjp(handle, span).vjp)
 
 
-def _calling(node: Node, function: Callable[..., Any]) -> Kernel:
-    """Calls the function; its results get the dtypes of the node's."""
-    several = isinstance(node.type, tuple)
-    dtypes = [
-        leaf.dtype for leaf in (node.type if isinstance(node.type, tuple) else (node.tensor,)) if hasattr(leaf, "dtype")
-    ]
+def _calling(node: Node, handle: str, span: Span | None, find: Callable[[], Callable[..., Any]]) -> Kernel:
+    """Calls the function that is registered when the program runs."""
+    leaves = node.type if isinstance(node.type, tuple) else (node.leaf,)
+
+    def sizes(frame: Frame, leaf: LeafType) -> tuple[int | None, ...]:
+        shape = leaf.shape if isinstance(leaf, Tensor) else ()
+        return tuple(frame.size(size) if frame.is_known(size) else None for size in shape)
 
     def kernel(frame: Frame, *arguments: Any) -> Any:
-        results = function(*arguments)
-        given = results if isinstance(results, tuple) else (results,)
-        checked = tuple(as_array(value, dtype) for value, dtype in zip(given, dtypes, strict=True))
-        return checked if several else checked[0]
+        wanted = tuple((leaf, sizes(frame, leaf)) for leaf in leaves)
+        results = call_function(handle, find(), arguments, wanted, span)
+        return results if isinstance(node.type, tuple) else results[0]
 
     return kernel
 

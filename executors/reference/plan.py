@@ -23,7 +23,7 @@ from fedlang.ir.graph import Graph, LeafType, Node, NodeType, Sequence
 from fedlang.run.errors import operation_failed, size_mismatch, wrong_argument
 from fedlang.run.executor import Printed, Sink
 from fedlang.run.sequences import Elements, LeafValue, Rows
-from fedlang.run.values import as_array
+from fedlang.run.values import as_array, shown_type
 from fedlang.source import Span
 from fedlang.types.dims import Atom, Dim, Quotient, Size, atoms_of, evaluate
 
@@ -298,10 +298,6 @@ def _fit(graph: Graph, k: int, value: LeafValue) -> LeafValue:
         a != b for a, b in zip(shape, type.shape, strict=True) if isinstance(b, int)
     ):
         raise wrong_argument(
-            _name(graph, k), _shown(type.dtype, shape), _shown(type.dtype, type.shape), _span(graph, k)
+            _name(graph, k), shown_type(type.dtype, shape), shown_type(type.dtype, type.shape), _span(graph, k)
         )
     return array
-
-
-def _shown(dtype: str, shape: tuple[Size, ...]) -> str:
-    return f"{dtype}[{', '.join(str(size) for size in shape)}]" if shape else dtype

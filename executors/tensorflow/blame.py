@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeAlias
 
 from fedlang.diagnostics import DiagnosticError
 from fedlang.ir.graph import Graph
+from fedlang.run.calling import reason_of
 from fedlang.run.errors import client_failed, operation_failed, out_of_memory
 from fedlang.run.executor import Chunk, ClientFailure, ClientTask, Collected, merge_parameters
 from fedlang.run.sequences import LeafValue
@@ -142,7 +143,7 @@ class Guarded:
         except OUT_OF_MEMORY:
             raise
         except tf.errors.OpError as error:
-            return self._without_fault(read, str(error.message).splitlines()[0])
+            return self._without_fault(read, reason_of(error))
 
     def _without_fault(self, read: Readable, reason: str) -> Chunk:
         found = [self._failure(k, read) for k in range(len(read.tasks))]

@@ -7,16 +7,20 @@ the results that `extern` gave for the same inputs, and TensorFlow derives those
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
 
 from fedlang.ir.graph import Node, Tensor
+from fedlang.run.calling import call_function
+from fedlang.run.errors import wrong_result, wrong_result_count
 from fedlang.run.externs import find_extern, find_vjp
-from fedlang.run.values import as_array
+from fedlang.run.values import shown_type
+from fedlang.types.dims import Size
 
 from .attributes import integer
-from .dtypes import TF_DTYPES
+from .dtypes import TF_DTYPES, static_shape
 from .scope import Scope
 from .together import is_together, of_node
 
@@ -29,9 +33,10 @@ def extern(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
     function = find_extern(handle, span)
     traced = getattr(function, "function", None)
     if traced is None:
-        results = _called_back(function.call, _types(node), inputs)
+        results = _called_back(scope, node, span, function.call, inputs)
     else:
         results = _remembered(handle, inputs, lambda: list(traced(*inputs)))
+        _check_traced(handle, node, results, span)
     return _shaped(node, results)
 
 
@@ -47,7 +52,7 @@ def extern_vjp(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
     if own is not None:
         return _shaped(node, list(own(*inputs)))
     if traced is None:
-        return _shaped(node, _called_back(function.vjp, _types(node), inputs))
+        return _shaped(node, _called_back(scope, node, span, function.vjp, inputs))
     results = _remembered(handle, arguments, lambda: list(traced(*arguments)))
     targets = [result for result in results if result.dtype.is_floating]
     by = [argument for argument in arguments if argument.dtype.is_floating]
@@ -73,16 +78,44 @@ def _types(node: Node) -> list[Tensor]:
     return [leaf for leaf in types if isinstance(leaf, Tensor)]
 
 
-def _called_back(call: Callable[..., Any], types: list[Tensor], inputs: list[Any]) -> list[Any]:
-    """A function of arrays, called by TensorFlow while the graph runs."""
+def _called_back(scope: Scope, node: Node, span: Any, call: Callable[..., Any], inputs: list[Any]) -> list[Any]:
+    """A function of arrays, called by TensorFlow while the graph runs. Sizes that are known only then come along."""
+    handle, types = str(node.attribute("handle")), _types(node)
+    open_sizes: dict[Size, Any] = {
+        size: scope.size(size) for type in types for size in type.shape if _is_open(scope, size)
+    }
 
-    def called(*arrays: Any) -> list[Any]:
-        given = call(*arrays)
-        values = given if isinstance(given, tuple) else (given,)
-        return [as_array(value, type.dtype) for value, type in zip(values, types, strict=True)]
+    def called(numbers: Any, *arrays: Any) -> list[Any]:
+        known = dict(zip(open_sizes, map(int, numbers), strict=True))
+        wanted = tuple((type, tuple(map(partial(_number, known), type.shape))) for type in types)
+        return list(call_function(handle, call, arrays, wanted, span))
 
-    found = tf.numpy_function(called, inputs, [TF_DTYPES[type.dtype] for type in types])
+    numbers = (
+        tf.stack([tf.cast(each, tf.int32) for each in open_sizes.values()]) if open_sizes else tf.zeros(0, tf.int32)
+    )
+    found = tf.numpy_function(called, [numbers, *inputs], [TF_DTYPES[type.dtype] for type in types])
     return list(found) if isinstance(found, list | tuple) else [found]
+
+
+def _is_open(scope: Scope, size: Size) -> bool:
+    return not isinstance(size, int) and scope.has(size)
+
+
+def _number(known: dict[Size, int], size: Size) -> int | None:
+    return size if isinstance(size, int) else known.get(size)
+
+
+def _check_traced(handle: str, node: Node, results: list[Any], span: Any) -> None:
+    """What TensorFlow knows of a function's results before it runs must be what is declared."""
+    types = _types(node)
+    if len(results) != len(types):
+        raise wrong_result_count(handle, len(results), len(types), span)
+    for k, (type, result) in enumerate(zip(types, results, strict=True)):
+        if result.dtype != TF_DTYPES[type.dtype] or not result.shape.is_compatible_with(
+            static_shape(type.shape, type.dtype)
+        ):
+            given = shown_type(result.dtype.name, [] if result.shape.rank is None else list(result.shape))
+            raise wrong_result(handle, k, len(types), given, shown_type(type.dtype, type.shape), span)
 
 
 def _shaped(node: Node, results: list[Any]) -> Any:

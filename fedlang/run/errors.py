@@ -40,6 +40,37 @@ def operation_failed(op: str, reason: str, span: Span | None) -> DiagnosticError
     return _error("FED0603", f"`{op}` failed: {reason}", span)
 
 
+def extern_failed(handle: str, reason: str, span: Span | None) -> DiagnosticError:
+    """A function from Python that raises."""
+    hint = "arguments can only be read: change a copy of them (`x = x.copy()`)" if "read-only" in reason else ""
+    return _error("FED0603", f"`{handle}` from Python failed: {reason}", span, "called here", hint=hint)
+
+
+def wrong_result(
+    handle: str, result: int, results: int, given: str, declared: str, span: Span | None
+) -> DiagnosticError:
+    """A function from Python that gives something else than it declares."""
+    which = f"`{handle}` from Python gives" if results == 1 else f"result {result + 1} of `{handle}` from Python is"
+    hint = f"give {declared}, or declare in `extern fn {handle}` what it gives"
+    return _error("FED0608", f"{which} {given}, not {declared}", span, f"declared as {declared}", hint=hint)
+
+
+def wrong_result_count(handle: str, given: int, declared: int, span: Span | None) -> DiagnosticError:
+    """A function from Python that gives more or fewer results than it declares."""
+    counted = f"{given} result{'' if given == 1 else 's'}"
+    notes = ["a tuple has a result for each array of what is declared: records and tuples in the order of their fields"]
+    hint = f"give {declared}, or declare in `extern fn {handle}` what it gives"
+    return _error(
+        "FED0608", f"`{handle}` from Python gives {counted}, not {declared}", span, "", notes=notes, hint=hint
+    )
+
+
+def extern_without_call(handle: str, found: str) -> DiagnosticError:
+    """Something registered that cannot be called with arrays."""
+    hint = "register a function, or an object with a method `call`, that takes an array for each argument"
+    return _error("FED0609", f"the function `{handle}` cannot be {found}", hint=hint)
+
+
 def unknown_extern(handle: str, known: Sequence[str], span: Span | None) -> DiagnosticError:
     """A function from Python that nobody has registered."""
     return _error("FED0604", f"no Python function is registered as `{handle}`", span, hint=_nearest(handle, known))

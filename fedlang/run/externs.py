@@ -5,12 +5,12 @@ A process-wide table: what a program names is looked up when it runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from fedlang.ir.graph import Graph
-from fedlang.run.errors import no_derivative, unknown_extern
+from fedlang.run.errors import extern_without_call, no_derivative, unknown_extern
 from fedlang.run.sequences import Array
 from fedlang.source import Span
 
@@ -42,9 +42,31 @@ class Differentiable(Extern, Protocol):
 _registered: dict[str, Extern] = {}
 
 
-def register_extern(handle: str, function: Extern) -> None:
-    """Gives a function its name; a later function of that name takes its place."""
-    _registered[handle] = function
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Plain:
+    """A Python function, as what is registered."""
+
+    call: Callable[..., Array | tuple[Array, ...]]
+
+
+def register_extern(handle: str, function: Extern | Callable[..., Array | tuple[Array, ...]]) -> None:
+    """Gives a function its name; a later function of that name takes its place.
+
+    A Python function of arrays is taken as it is. `DiagnosticError` FED0609 for what cannot be called.
+    """
+    given = (
+        Plain(function)
+        if callable(function) and not isinstance(function, type) and not hasattr(function, "call")
+        else function
+    )
+    if isinstance(given, type) or not callable(getattr(given, "call", None)):
+        raise extern_without_call(handle, _kind(function))
+    _registered[handle] = given
+
+
+def _kind(function: object) -> str:
+    name = getattr(function, "__name__", "") if isinstance(function, type) else ""
+    return f"the class `{name}`" if name else f"{function!r:.60}"
 
 
 def find_extern(handle: str, span: Span | None = None) -> Extern:

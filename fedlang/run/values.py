@@ -34,6 +34,11 @@ def as_array(value: object, dtype: str) -> Array:
     return array
 
 
+def shown_type(dtype: str, shape: Items[object]) -> str:
+    """A tensor's type as it is written."""
+    return f"{dtype}[{', '.join(str(size) for size in shape)}]" if shape else dtype
+
+
 def sequence_of(items: Items[Array], dtype: str, element: tuple[Size, ...]) -> SequenceValue:
     """The sequence of these elements, whose type is `element`; a first size that is symbolic gives rows and splits."""
     if not items:

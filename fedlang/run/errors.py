@@ -82,9 +82,17 @@ def unknown_executor(name: str, known: Sequence[str]) -> DiagnosticError:
     return _error("FED0605", f"no executor is called `{name}`", notes=[note], hint=_nearest(name, known))
 
 
-def executor_unavailable(name: str, reason: str) -> DiagnosticError:
-    """An executor whose package cannot be imported."""
-    return _error("FED0606", f"the executor `{name}` cannot be loaded: {reason}")
+def executor_unavailable(name: str, reason: str, package: str = "") -> DiagnosticError:
+    """An executor whose package cannot be imported, or fails to make it."""
+    notes = [f"it comes from the package `{package}`"] if package else []
+    hint = f"mend or remove `{package}`; `fed executors` lists the others" if package else ""
+    return _error("FED0606", f"the executor `{name}` cannot be loaded: {reason}", notes=notes, hint=hint)
+
+
+def faulty_executor(name: str, what: str) -> DiagnosticError:
+    """An executor that does not keep to the protocol."""
+    hint = "this is a mistake of the executor's; `fedlang.testing.check_executor` finds such"
+    return _error("FED0628", f"the executor `{name}` {what}", hint=hint)
 
 
 def no_derivative(handle: str, span: Span | None) -> DiagnosticError:

@@ -14,6 +14,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
 
+from fedlang.diagnostics import DiagnosticError
 from fedlang.run.errors import bad_option, executor_unavailable, no_such_option, unknown_executor
 from fedlang.run.executor import Executor
 
@@ -40,7 +41,7 @@ def executor_names() -> tuple[str, ...]:
 def get_executor(name: str | None = None, **options: object) -> Executor:
     """The executor of that name, the same object each time for the same options; without a name, the one in force.
 
-    `DiagnosticError` FED0605 for a name that there is none of, FED0606 for one that cannot be imported, FED0625 for
+    `DiagnosticError` FED0605 for a name that there is none of, FED0606 for one that cannot be made, FED0625 for
     an option that it does not have, FED0626 for a value that an option does not take.
     """
     choice = _chosen.get() or _default if name is None else _choice(name, options)
@@ -89,11 +90,21 @@ def _load(name: str, options: Options = ()) -> Executor:
         make = _find(name)
         _check_options(name, make, options)
         made: object = make(**dict(options))  # type: ignore[operator]
+    except DiagnosticError:
+        raise
     except ImportError as error:
-        raise executor_unavailable(name, str(error)) from error
+        raise executor_unavailable(name, str(error), _package(name)) from error
+    except Exception as error:  # whatever a package of someone else's raises
+        raise executor_unavailable(name, f"{type(error).__name__}: {error}", _package(name)) from error
     if not isinstance(made, Executor):
-        raise executor_unavailable(name, f"{type(made).__name__} is no executor")
+        raise executor_unavailable(name, f"{type(made).__name__} is no executor", _package(name))
     return made
+
+
+def _package(name: str) -> str:
+    """The installed package that an executor comes from; "" for those of fedlang."""
+    point = None if name in EXECUTORS else _plugins().get(name)
+    return "" if point is None or point.dist is None else point.dist.name
 
 
 def _check_options(name: str, make: object, options: Options) -> None:

@@ -27,7 +27,7 @@ from fedlang.ir.program import Aggregate, Phase, Program, Slot
 from fedlang.run.accumulators import Accumulator, Part, Surroundings, accumulator_of
 from fedlang.run.agreement import agreement
 from fedlang.run.clients import ClientData, in_order
-from fedlang.run.errors import missing_input
+from fedlang.run.errors import faulty_executor, missing_input
 from fedlang.run.executor import (
     Chunk,
     ClientFailure,
@@ -182,12 +182,15 @@ class CompiledProgram:
             return
         reader = _reader(self.program, phase, run)
         tasks = _Tasks(sorted(missing), run.ids, reader)
+        name, count = self.executor.name, len(phase.work.results)
         for chunk in work.run(shared, tasks):
-            places = [*chunk.positions, *(failure.position for failure in chunk.failures)]
-            assert missing.issuperset(places), "an executor gives each client once"
-            missing.difference_update(places)
+            if wrong := _fault(chunk, missing, run.ids, count):
+                raise faulty_executor(name, wrong)
+            missing.difference_update(chunk.positions, (failure.position for failure in chunk.failures))
             yield chunk
-        assert not missing, "an executor gives every client"
+        if missing:
+            lost = ", ".join(f"`{run.ids[position]}`" for position in sorted(missing)[:3])
+            raise faulty_executor(name, f"gives nothing for client {lost}{', …' if len(missing) > 3 else ''}")
 
     def _result(self, slot: Slot, run: _Run) -> LeafValue | ClientValues:
         if slot.kind != "client":
@@ -197,6 +200,24 @@ class CompiledProgram:
         given = () if run.inputs.clients is None else run.inputs.clients.client_ids
         there = tuple(client for client in given if place[client] in found and place[client] not in run.failures)
         return ClientValues(there, tuple(found[place[client]] for client in there))
+
+
+def _fault(chunk: object, missing: set[int], ids: tuple[str, ...], results: int) -> str:
+    """What is wrong with what an executor gives; "" where it is a chunk of clients that are waited for."""
+    if not isinstance(chunk, Chunk):
+        return f"gives `{type(chunk).__name__}`, which is no `Chunk`"
+    places = [*chunk.positions, *(failure.position for failure in chunk.failures)]
+    if len(set(places)) < len(places) or not missing.issuperset(places):
+        return "gives a client twice, or one that it was not given"
+    if tuple(chunk.ids) != tuple(ids[position] for position in chunk.positions):
+        return "gives clients' ids that are not those of their positions"
+    if len(chunk.results) != results and chunk.ids:
+        return f"gives {len(chunk.results)} results in a chunk of work that has {results}"
+    for k, stacked in enumerate(chunk.results if chunk.ids else ()):
+        given = len(stacked) if isinstance(stacked, list) or np.shape(stacked) else -1
+        if given != len(chunk.ids):
+            return f"gives in result {k} of a chunk no list or array of {len(chunk.ids)}, one for each client"
+    return ""
 
 
 def run_program(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fedlang.diagnostics import DiagnosticError
 from fedlang.embed.computations import ClientState, Process
 from fedlang.embed.loading import Package, loads
 from fedlang.run.executor import Executor
@@ -55,11 +56,17 @@ def check_executor(
 ) -> None:
     """Runs every program. `ConformanceError` with all that is wrong, a line for each program and value."""
     wrong = []
+    executor = get_executor(executor) if isinstance(executor, str) else executor  # a wrong name is no program's failure
     for program in conformance_programs() if programs is None else programs:
         try:
             check_program(executor, program, tolerance=tolerance)
         except ConformanceError as error:
             wrong.append(str(error))
+        except Exception as error:  # whatever the executor raises
+            told = (
+                error.diagnostics[0].title if isinstance(error, DiagnosticError) else f"{type(error).__name__}: {error}"
+            )
+            wrong.append(f"{program.name}: {told}")
     if wrong:
         raise ConformanceError("\n".join(wrong))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -120,3 +121,31 @@ def test_the_programs_have_every_operation() -> None:
     movements = {name for name in OPERATIONS if name.startswith("federated_")}
     missing = set(OPERATIONS) - operations() - movements - NOT_HERE
     assert sorted(missing) == []
+
+
+@pytest.mark.parametrize(
+    ("chunks", "said"),
+    [
+        (lambda chunks: chunks[1:], "gives nothing for client"),
+        (lambda chunks: [*chunks, *chunks[:1]], "gives a client twice"),
+        (lambda chunks: [None, *chunks], "gives `NoneType`, which is no `Chunk`"),
+        (lambda chunks: [replace(each, ids=("nobody",)) for each in chunks], "ids that are not those"),
+        (lambda chunks: [replace(each, results=()) for each in chunks], "gives 0 results in a chunk"),
+        (
+            lambda chunks: [replace(each, results=tuple(r[:0] for r in each.results)) for each in chunks],
+            "no list or array of 1",
+        ),
+        (lambda chunks: 1 // 0, "ZeroDivisionError"),
+    ],
+)
+def test_a_faulty_executor_is_a_failure_of_the_program(chunks: Any, said: str) -> None:
+    class Faulty(ReferenceExecutor):
+        def compile_work(self, work: Any, varies: Any) -> Any:
+            inner = ReferenceExecutor().compile_work(work, varies)
+            return SimpleNamespace(run=lambda shared, clients: iter(chunks(list(inner.run(shared, clients)))))
+
+    with pytest.raises(ConformanceError) as caught:
+        check_executor(Faulty("faulty"), programs=[PROGRAMS["matrix products"]])
+    assert str(caught.value).startswith("matrix products: ")
+    assert said in str(caught.value)
+    assert "ZeroDivision" in said or "the executor `faulty` gives" in str(caught.value)

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from fedlang.cli import main
 from fedlang.diagnostics import DiagnosticError
 from fedlang.run.executor import Executor
 from fedlang.run.registry import EXECUTORS, executor, executor_names, get_executor, set_default_executor
@@ -87,3 +88,19 @@ def test_options_that_there_are_not(name, options, message):
 def test_options_at_their_limits_are_taken():
     assert get_executor("batched", chunk=1, threads=1, budget=1).chunk == 1
     assert get_executor("threaded", chunk=np.int64(3)).chunk == 3
+
+
+def test_a_package_that_breaks_is_named(tmp_path, monkeypatch, capsys):
+    about = tmp_path / "fed_broken-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: fed-broken\nVersion: 1.0\n")
+    points = "[fedlang.executors]\nraising = fed_broken_module:make\nmissing = fed_broken_module:nothing\n"
+    (about / "entry_points.txt").write_text(points)
+    (tmp_path / "fed_broken_module.py").write_text("def make():\n    raise OSError('no cluster')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(DiagnosticError, match=r"FED0606.*`raising`.*OSError: no cluster(.|\n)*`fed-broken`"):
+        get_executor("raising")
+    with pytest.raises(DiagnosticError, match=r"FED0606.*`missing`.*AttributeError: .*nothing(.|\n)*`fed-broken`"):
+        get_executor("missing")
+    assert main(["executors"]) == 0
+    assert "raising      not available: the executor `raising` cannot be loaded: OSError" in capsys.readouterr().out

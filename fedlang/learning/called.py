@@ -206,7 +206,9 @@ class _Judged:
         loss = tf.add_n([judged, *penalties])
         examples = tf.cast(count if rows is None else rows, tf.float32)
         found = {"examples": [examples], "loss": [examples * loss]}
-        found |= {metric.name: metric.sums(y, predicted, own) for metric in self.metrics}
+        # What is only reported has no part in the derivative, which it may not have everywhere.
+        still = tf.nest.map_structure(tf.stop_gradient, predicted)
+        found |= {metric.name: metric.sums(y, still, own) for metric in self.metrics}
         return loss, [leaf for name in sorted(found) for leaf in found[name]]
 
     def mixing(self, *, training: bool) -> str:
@@ -219,9 +221,10 @@ class _Judged:
         rest = iter(leaves)
         sizes = {"examples": 1, "loss": 1} | {metric.name: len(metric.fields) for metric in self.metrics}
         sums = {name: [next(rest) for _ in range(sizes[name])] for name in sorted(sizes)}
-        found = {"examples": sums["examples"][0], "loss": sums["loss"][0] / sums["examples"][0]}
-        found |= {metric.name: metric.result(sums[metric.name]) for metric in self.metrics}
-        return [found[name] for name in sorted(found)]
+        examples, loss = sums["examples"][0], sums["loss"][0]
+        found = {"examples": [examples], "loss": [loss / examples]}
+        found |= {metric.name: metric.results(sums[metric.name]) for metric in self.metrics}
+        return [leaf for name in sorted(found) for leaf in found[name]]
 
 
 def _register(name: str, function: Callable[..., Any], specs: Sequence[Any]) -> None:
@@ -252,7 +255,7 @@ def _types(calls: Calls, judged: _Judged) -> Iterator[str]:
     yield f"type Weights = {print_type(_tree(shapes))}"
     yield f"type Example = {print_type(calls.spec.example)}"
     sums = {"loss": "float32", **{metric.name: metric.type for metric in judged.metrics}, "examples": "float32"}
-    results = dict.fromkeys(sums, "float32")
+    results = dict.fromkeys(sums, "float32") | {metric.name: metric.result_type for metric in judged.metrics}
     yield f"## Sums over examples.\ntype Sums = {print_type(sums)}"
     yield f"type Measured = {print_type(results)}"
     if calls.seen:

@@ -31,11 +31,17 @@ class SummedMetric:
     fields: Mapping[str, tuple[int, ...]]
     order: tuple[int, ...]  # the places of the fields' variables in the metric
     weighted: int = 0  # how many axes the weights of examples have; 0 where it takes none
+    parts: tuple[str, ...] = ()  # the names of a result of several numbers; () where it is one
 
     @property
     def type(self) -> Mapping[str, str]:
         """The type of its sums, for `print_type`."""
         return {name: float_type(shape) for name, shape in self.fields.items()}
+
+    @property
+    def result_type(self) -> str | Mapping[str, str]:
+        """The type of its result, for `print_type`."""
+        return {field_name(part): "float32" for part in self.parts} if self.parts else "float32"
 
     def sums(self, y: Any, predicted: Any, own: Any = None) -> list[Any]:
         """What a batch adds, a leaf a field: of the examples that `own`, bool [batch], says to be there, or all."""
@@ -46,14 +52,27 @@ class SummedMetric:
         after = self.metric.stateless_update_state(zeros, y, predicted, **given)
         return [tf.cast(after[place], tf.float32) for place in self.order]
 
-    def result(self, sums: Sequence[Any]) -> Any:
-        """The metric's result for these sums: a number."""
+    def results(self, sums: Sequence[Any]) -> list[Any]:
+        """The metric's result for these sums: a number, or one for each part in the order of their fields."""
         import tensorflow as tf
 
         variables = self.metric.variables
         given = dict(zip(self.order, sums, strict=True))
-        found = self.metric.stateless_result([tf.cast(given[k], variables[k].dtype) for k in range(len(variables))])
-        return tf.cast(tf.reduce_mean(found), tf.float32)
+        found = _result(self.metric, [tf.cast(given[k], variables[k].dtype) for k in range(len(variables))])
+        return [found[part] for part in sorted(self.parts, key=field_name)] if self.parts else [found]
+
+
+def _result(metric: Any, state: Sequence[Any]) -> Any:
+    """The result for variables of these values. Read inside the scope: a result may be one of the variables."""
+    import keras
+    import tensorflow as tf
+
+    def number(value: Any) -> Any:
+        return tf.reduce_mean(tf.cast(keras.ops.convert_to_tensor(value), tf.float32))
+
+    with keras.StatelessScope(state_mapping=list(zip(metric.variables, state, strict=True))):
+        found = metric.result()
+        return {str(k): number(v) for k, v in found.items()} if isinstance(found, Mapping) else number(found)
 
 
 def _spread(own: Any, shape: Any) -> Any:
@@ -104,7 +123,15 @@ def _summed(given: Any, y: Part, output: Any) -> SummedMetric:
     order = tuple(sorted(range(len(names)), key=names.__getitem__))
     fields = {names[k]: tuple(int(n) for n in metric.variables[k].shape) for k in order}
     found = SummedMetric(field_name(metric.name), metric, fields, order)
-    return replace(found, weighted=_weighted(found, y, output))
+    return replace(found, weighted=_weighted(found, y, output), parts=_parts(metric))
+
+
+def _parts(metric: Any) -> tuple[str, ...]:
+    """The names in a result that is a mapping; () for a number."""
+    found = _result(metric, [variable.value for variable in metric.variables])
+    parts = tuple(found) if isinstance(found, Mapping) else ()
+    verify_no_clash((part,) for part in parts)
+    return parts
 
 
 def _weighted(found: SummedMetric, y: Part, output: Any) -> int:

@@ -25,7 +25,7 @@ from fedlang.embed.tensorflow import TensorFlowExtern
 from fedlang.learning import errors
 from fedlang.learning.metrics import SummedMetric, metrics_of, mixing_metric
 from fedlang.learning.names import field_name, field_path, verify_no_clash
-from fedlang.learning.objectives import mixing_loss, objective_of, padded_objective_of
+from fedlang.learning.objectives import Factors, mixing_loss, objective_of, padded_objective_of
 from fedlang.learning.rowwise import mixing
 from fedlang.learning.signature import Signature, print_type
 from fedlang.learning.specs import float_type
@@ -36,13 +36,15 @@ SEED = "seed_generator_state"
 _numbers = count(1)
 
 
-def call_model(model: Any, loss: Any, spec: Signature, metrics: Sequence[Any] | None) -> Translation:
+def call_model(
+    model: Any, loss: Any, spec: Signature, metrics: Sequence[Any] | None, factors: Factors = None
+) -> Translation:
     """The module that calls a built model. Raises `DiagnosticError` for metrics whose variables are no sums."""
     calls = Calls(model, spec)
     if not calls.variables:
         raise errors.nothing_to_train(model.name)
     output = calls.output()
-    judged = _Judged(calls, loss, metrics_of(metrics, loss, spec.y, output))
+    judged = _Judged(calls, loss, factors, metrics_of(metrics, loss, spec.y, output))
     name = f"{field_name(model.name)}_{next(_numbers)}"
     declarations = (*_types(calls, judged), *_step(name, calls, judged), *_judgement(name, calls, judged, output))
     imports = {"learning.evaluation": frozenset({"evaluate"}), "learning.model": frozenset({"count"})}
@@ -163,6 +165,7 @@ class _Judged:
 
     calls: Calls
     loss: Any
+    factors: Factors
     metrics: tuple[SummedMetric, ...]
 
     def step(self, *leaves: Any) -> list[Any]:
@@ -200,9 +203,10 @@ class _Judged:
 
         count = tf.shape(tf.nest.flatten(x)[0])[0]
         own = None if rows is None else tf.range(count) < rows
-        judged = (
-            objective_of(self.loss)(y, predicted) if own is None else padded_objective_of(self.loss)(y, predicted, own)
-        )
+        if own is None:
+            judged = objective_of(self.loss, self.factors)(y, predicted)
+        else:
+            judged = padded_objective_of(self.loss, self.factors)(y, predicted, own)
         loss = tf.add_n([judged, *penalties])
         examples = tf.cast(count if rows is None else rows, tf.float32)
         found = {"examples": [examples], "loss": [examples * loss]}

@@ -232,3 +232,12 @@ def not_a_summary(name: str) -> DiagnosticError:
         f"`{name}.federated_output_computation` is no computation",
         hint="write it as a function under `@fl.federated_computation`",
     )
+
+
+def loss_weights_do_not_fit(found: object) -> DiagnosticError:
+    """Factors of losses that are not in the form of the losses."""
+    return _error(
+        "FED1030",
+        f"`loss_weights` are {found!r}, which does not fit `loss`",
+        hint="give a number for each loss in the form of `loss`: one number, a list, or a mapping with the same names",
+    )

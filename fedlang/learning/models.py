@@ -18,7 +18,8 @@ from fedlang.learning import errors
 from fedlang.learning.called import call_model
 from fedlang.learning.chains import chain_of, verify_is_keras, verify_model
 from fedlang.learning.layers import KNOWN_LAYERS
-from fedlang.learning.losses import default_labels, find_loss, find_metrics, titles_of
+from fedlang.learning.losses import KNOWN_LOSSES, default_labels, find_loss, find_metrics, titles_of
+from fedlang.learning.objectives import Factors, factors_of
 from fedlang.learning.signature import signature_of
 from fedlang.learning.specs import Part, dtype_of, example_shape, parts_of
 from fedlang.learning.translation import FieldPath, Module, Translation, first_dtype, translate
@@ -83,7 +84,13 @@ class KerasModel:
 
 
 def from_keras_model(
-    model: Any, loss: Any = None, input_spec: Any = None, metrics: Sequence[Any] = (), *, translate: bool | None = None
+    model: Any,
+    loss: Any = None,
+    input_spec: Any = None,
+    metrics: Sequence[Any] = (),
+    *,
+    loss_weights: Any = None,
+    translate: bool | None = None,
 ) -> KerasModel:
     """A Keras 3 model as a program.
 
@@ -91,19 +98,21 @@ def from_keras_model(
     `translate=True` refuses to call, `translate=False` to translate. `loss` is a name, an object or a function that
     Keras takes; without one, that of `model.compile`. `input_spec` says what a batch is: `(x, y)` with shapes and
     dtypes (specs or arrays, or mappings and tuples of them); without one, the model's inputs and the labels its loss
-    takes. Without `metrics` there is the accuracy, where the loss has one. Raises `DiagnosticError`.
+    takes. Without `metrics` there is the accuracy, where the loss has one. `loss_weights` are factors of the losses, in
+    their form. Raises `DiagnosticError`.
     """
     verify_is_keras(model)
     found = _loss_of(model, loss)
+    factors = factors_of(found, loss_weights)
     reason: DiagnosticError | None = None
     if translate is not False:
         try:
-            return KerasModel(model, _translated(model, found, input_spec, metrics))
+            return KerasModel(model, _translated(model, found, input_spec, metrics, factors))
         except DiagnosticError as error:
             if translate or error.diagnostics[0].code not in WITHOUT_TRANSLATION:
                 raise
             reason = error
-    called = _called(model, found, input_spec, metrics)
+    called = _called(model, found, input_spec, metrics, factors)
     return KerasModel(model, called, reason.diagnostics[0].title if reason else "as asked for", calls=True)
 
 
@@ -111,7 +120,7 @@ def from_keras_model(
 WITHOUT_TRANSLATION = ("FED1001", "FED1003", "FED1004", "FED1005", "FED1008", "FED1011")
 
 
-def _translated(model: Any, loss: Any, spec: Any, metrics: Sequence[Any]) -> Translation:
+def _translated(model: Any, loss: Any, spec: Any, metrics: Sequence[Any], factors: Factors) -> Translation:
     verify_model(model, KNOWN_LAYERS)
     given_x, given_y = (None, None) if spec is None else parts_of(spec)
     if any(isinstance(part, Mapping | tuple) for part in (given_x, given_y)):
@@ -120,6 +129,8 @@ def _translated(model: Any, loss: Any, spec: Any, metrics: Sequence[Any]) -> Tra
     if not model.built:
         model.build((None, *shape))
     found = find_loss(loss)
+    if factors is not None:
+        raise errors.unknown_loss(f"{found.loss.name} with loss_weights = {factors!r}", KNOWN_LOSSES)
     steps = chain_of(model, shape, KNOWN_LAYERS)
     if not steps:
         raise errors.nothing_to_train(model.name)
@@ -131,12 +142,12 @@ def _translated(model: Any, loss: Any, spec: Any, metrics: Sequence[Any]) -> Tra
     return replace(translation, titles=titles_of(metrics, found.loss))
 
 
-def _called(model: Any, loss: Any, spec: Any, metrics: Sequence[Any]) -> Translation:
+def _called(model: Any, loss: Any, spec: Any, metrics: Sequence[Any], factors: Factors) -> Translation:
     signature = signature_of(model, spec, loss)
     try:
         if not model.built or not model.variables:
             model(signature.zeros())
-        return call_model(model, loss, signature, metrics)
+        return call_model(model, loss, signature, metrics, factors)
     except DiagnosticError:
         raise
     except Exception as error:  # whatever the code of a model, a loss or a metric raises
@@ -144,12 +155,26 @@ def _called(model: Any, loss: Any, spec: Any, metrics: Sequence[Any]) -> Transla
 
 
 def from_compiled_keras_model(model: Any, sample_batch: Any, *, translate: bool | None = None) -> KerasModel:
-    """As `from_keras_model`, with loss and metrics of `model.compile` and the types of one batch `(x, y)`."""
+    """As `from_keras_model`, with what `model.compile` was given and the types of one batch `(x, y)`.
+
+    That is the loss, its weights, and the metrics: examples have no weights, so weighted metrics are like the others.
+    """
     verify_is_keras(model)
     _loss_of(model, None)
-    given = (model.get_compile_config() or {}).get("metrics") or ()
-    given = given if isinstance(given, list | tuple) else (given,)
-    return from_keras_model(model, None, sample_batch, given, translate=translate)
+    compiled = model.get_compile_config() or {}
+    metrics = [*_listed(compiled.get("metrics")), *_listed(compiled.get("weighted_metrics"))]
+    weights = _plain(compiled.get("loss_weights"))
+    return from_keras_model(model, None, sample_batch, metrics, loss_weights=weights, translate=translate)
+
+
+def _listed(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
+
+
+def _plain(config: Any) -> Any:
+    """A value of Keras's configuration: it writes a tuple as a mapping."""
+    is_tuple = isinstance(config, Mapping) and config.get("class_name") == "__tuple__"
+    return tuple(config["items"]) if is_tuple else config
 
 
 def assign_weights(model: KerasModel, weights: Mapping[str, Any]) -> None:

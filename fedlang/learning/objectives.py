@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
+from numbers import Real
 from typing import Any
+
+from fedlang.learning import errors
 
 Objective = Callable[[Any, Any], Any]
 PaddedObjective = Callable[[Any, Any, Any], Any]
+Factors = float | Mapping[Any, float] | None  # of one loss, or of several by name or number; None where all are 1
 
 BY_EXAMPLE = frozenset(
     {
@@ -20,35 +24,54 @@ BY_EXAMPLE = frozenset(
 """Functions of Keras that give each example a loss of its own. A hinge looks at all labels for their kind."""
 
 
-def objective_of(loss: Any) -> Objective:
+def factors_of(loss: Any, weights: Any) -> Factors:
+    """What `loss_weights` of `compile` multiply: in the form of the losses. Raises `DiagnosticError` for another."""
+    if weights is None:
+        return None
+    if _has_several(loss):
+        keys = list(loss) if isinstance(loss, Mapping) else list(range(len(loss)))
+        if isinstance(loss, Mapping) is isinstance(weights, Mapping) and not isinstance(weights, Real):
+            given = dict(weights) if isinstance(weights, Mapping) else dict(enumerate(weights))
+            if set(given) == set(keys) and all(isinstance(each, Real) for each in given.values()):
+                return {key: float(given[key]) for key in keys}
+    else:
+        several = list(weights.values()) if isinstance(weights, Mapping) else weights
+        one = several[0] if isinstance(several, list | tuple) and len(several) == 1 else weights
+        if isinstance(one, Real):
+            return None if one == 1 else float(one)
+    raise errors.loss_weights_do_not_fit(weights)
+
+
+def objective_of(loss: Any, factors: Factors = None) -> Objective:
     """The mean loss over a batch, a number.
 
     Of a model with several outputs, `loss` is a mapping or a sequence like the outputs, and the losses are summed.
     """
     import tensorflow as tf
 
-    if isinstance(loss, Mapping) and not {"class_name", "config"} <= set(loss):
-        each = {name: objective_of(inner) for name, inner in loss.items()}
-        return lambda y, predicted: tf.add_n([one(y[name], predicted[name]) for name, one in each.items()])
-    if isinstance(loss, tuple | list):
-        several = [objective_of(inner) for inner in loss]
+    if _has_several(loss):
+        keys = list(loss) if isinstance(loss, Mapping) else list(range(len(loss)))
+        each = {key: objective_of(loss[key], factors[key] if isinstance(factors, Mapping) else None) for key in keys}
+        if isinstance(loss, Mapping):
+            return lambda y, predicted: tf.add_n([one(y[key], predicted[key]) for key, one in each.items()])
         return lambda y, predicted: tf.add_n(
-            [one(*pair) for one, pair in zip(several, zip(y, predicted, strict=True), strict=True)]
+            [each[key](*pair) for key, pair in zip(keys, zip(y, predicted, strict=True), strict=True)]
         )
-    function = loss_object(loss)
-    return lambda y, predicted: tf.reduce_mean(tf.cast(function(y, predicted), tf.float32))
+    function, factor = loss_object(loss), 1.0 if factors is None else factors
+    return lambda y, predicted: factor * tf.reduce_mean(tf.cast(function(y, predicted), tf.float32))
 
 
-def padded_objective_of(loss: Any) -> PaddedObjective:
+def padded_objective_of(loss: Any, factors: Factors = None) -> PaddedObjective:
     """The same, of the examples that the third argument, bool [batch], says to be there; for losses by example."""
     import keras
     import tensorflow as tf
 
     function = copy(loss) if isinstance(loss, keras.losses.Loss) else loss_object(loss)
     total, function.reduction = function.reduction == "sum", "none"
+    factor = 1.0 if factors is None else factors
 
     def objective(y: Any, predicted: Any, own: Any) -> Any:
-        each = tf.cast(function(y, predicted), tf.float32)
+        each = factor * tf.cast(function(y, predicted), tf.float32)
         kept = tf.where(tf.reshape(own, [-1, *[1] * (len(each.shape) - 1)]), each, 0.0)
         if total:
             return tf.reduce_sum(kept)
@@ -58,9 +81,14 @@ def padded_objective_of(loss: Any) -> PaddedObjective:
     return objective
 
 
+def _has_several(loss: Any) -> bool:
+    """Whether it is a loss for each output; a mapping may also be the configuration of one."""
+    return isinstance(loss, tuple | list) or (isinstance(loss, Mapping) and not {"class_name", "config"} <= set(loss))
+
+
 def mixing_loss(loss: Any) -> str:
     """Why a loss is no mean or sum of a loss for each example; "" where it is one."""
-    if isinstance(loss, tuple | list) or (isinstance(loss, Mapping) and not {"class_name", "config"} <= set(loss)):
+    if _has_several(loss):
         return "the model has several losses"
     found = loss_object(loss)
     function, given = getattr(found, "fn", None), found.get_config()

@@ -134,3 +134,57 @@ def test_a_metric_that_is_not_translated() -> None:
 def test_a_batch_that_does_not_fit(spec: Batch, words: str) -> None:
     with pytest.raises(fl.DiagnosticError, match=words):
         from_keras_model(ending_in("softmax"), "categorical_crossentropy", spec)
+
+
+def two_outputs() -> Any:
+    import keras
+
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, [layers().Dense(3, name="a")(inputs), layers().Dense(1, name="b")(inputs)])
+
+
+@pytest.mark.parametrize(
+    ("loss_weights", "named"),
+    [([1.0, 10.0], False), ((0.5, 2.0), False), ({"a": 3.0, "b": 0.25}, True)],
+)
+def test_losses_of_outputs_are_weighted_as_keras_does(loss_weights: Any, named: bool) -> None:
+    import keras
+
+    keras_model, x, y = two_outputs(), _x(), (labels("classes", (ROWS,)), labels("numbers", (ROWS, 1)))
+    losses = [keras.losses.SparseCategoricalCrossentropy(from_logits=True), "mse"]
+    given, batch = (dict(zip("ab", losses, strict=True)), dict(zip("ab", y, strict=True))) if named else (losses, y)
+    if named:
+        keras_model = keras.Model(keras_model.input, dict(zip("ab", keras_model.outputs, strict=True)))
+    keras_model.compile("sgd", given, loss_weights=loss_weights, run_eagerly=True)
+    model = from_compiled_keras_model(keras_model, (x, batch))
+    data = batch if named else {"part0": y[0], "part1": y[1]}
+    found = model.package.loss(model.weights, {"x": x, "y": data}, 0)
+    expected = keras_model.evaluate(x, batch if named else [*y], verbose=0, return_dict=True)["loss"]
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss_weights", [10.0, [10.0]])
+@pytest.mark.parametrize("executor", ["reference", "batched"])
+def test_a_single_loss_is_weighted_as_keras_does(loss_weights: Any, executor: str) -> None:
+    keras_model, (x, y) = ending_in("softmax"), (_x(), labels("classes", (ROWS,)))
+    keras_model.compile("sgd", "sparse_categorical_crossentropy", loss_weights=loss_weights, run_eagerly=True)
+    model = from_compiled_keras_model(keras_model, (x, y))
+    assert "loss_weights = 10.0" in model.reason
+    data = [[{"x": x[:3], "y": y[:3]}, {"x": x[3:4], "y": y[3:4]}], [{"x": x[4:], "y": y[4:]}]]
+    with fl.executor(executor):
+        found = build_federated_evaluation(model)(model.weights, data).loss
+    assert found == pytest.approx(keras_model.evaluate(x, y, verbose=0), rel=1e-5)
+
+
+def test_weighted_metrics_are_not_forgotten() -> None:
+    keras_model, (x, y) = ending_in("softmax"), (_x(), labels("one_hot", (ROWS, 3)))
+    keras_model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"], weighted_metrics=["mse"])
+    model = from_compiled_keras_model(keras_model, (x, y))
+    found = build_federated_evaluation(model)(model.weights, [[{"x": x, "y": y}]])
+    assert len(found.values()) == 4
+
+
+@pytest.mark.parametrize("loss_weights", [[1.0, 2.0], {"a": 1.0, "b": 2.0}, "heavy"])
+def test_weights_that_do_not_fit_the_losses(loss_weights: Any) -> None:
+    with pytest.raises(fl.DiagnosticError, match="FED1030"):
+        from_keras_model(ending_in("softmax"), "categorical_crossentropy", loss_weights=loss_weights)

@@ -134,12 +134,12 @@ def population_missing() -> DiagnosticError:
     return _error("FED1018", "scaffold has to know how many clients there are", hint=hint)
 
 
-def metric_is_no_sum(metric: str, variable: str) -> DiagnosticError:
-    """A metric whose variables do not begin at zero, so that clients' cannot be added up."""
+def metric_is_no_sum(metric: str, variable: str, reason: str) -> DiagnosticError:
+    """A metric whose variables do not begin at zero or do not add up, so that clients' cannot be added up."""
     return _error(
         "FED1019",
         f"the metric `{metric}` cannot be summed over clients",
-        f"its variable `{variable}` does not begin at zero",
+        f"its variable `{variable}` {reason}",
         hint="use a metric whose variables are sums, such as a mean or counts",
     )
 

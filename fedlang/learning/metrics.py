@@ -2,7 +2,7 @@
 
 A metric's variables after one batch, from zero, are what the batch adds; the sums over all batches of all clients are
 its variables after all of them, and `result` is taken of those, once. So an AUC is that of all examples, not a mean
-of clients' AUCs. Metrics whose variables are no sums (those that begin at something other than zero) are refused.
+of clients' AUCs. Metrics whose variables are no sums are refused (`metric_trials.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from fedlang.learning import errors
-from fedlang.learning.names import field_name, verify_no_clash
+from fedlang.learning.metric_trials import make_variables, verify_is_sum
+from fedlang.learning.names import distinct, field_name, verify_no_clash
 from fedlang.learning.objectives import is_of_keras, name_of
 from fedlang.learning.specs import Part, float_type
 
@@ -48,7 +49,8 @@ class SummedMetric:
         import tensorflow as tf
 
         zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.metric.variables]
-        given = {} if own is None else {"sample_weight": _spread(own, tf.shape(y)[: self.weighted])}
+        counts = tf.int32 if "int" in str(getattr(self.metric, "dtype", "")) else tf.float32
+        given = {} if own is None else {"sample_weight": _spread(own, tf.shape(y)[: self.weighted], counts)}
         after = self.metric.stateless_update_state(zeros, y, predicted, **given)
         return [tf.cast(after[place], tf.float32) for place in self.order]
 
@@ -75,12 +77,12 @@ def _result(metric: Any, state: Sequence[Any]) -> Any:
         return {str(k): number(v) for k, v in found.items()} if isinstance(found, Mapping) else number(found)
 
 
-def _spread(own: Any, shape: Any) -> Any:
+def _spread(own: Any, shape: Any, dtype: Any) -> Any:
     """Weights of that shape: one for what belongs to an example that is there, else zero."""
     import tensorflow as tf
 
-    ones = tf.ones(shape)
-    return tf.reshape(tf.cast(own, tf.float32), [-1, *[1] * (len(ones.shape) - 1)]) * ones
+    ones = tf.ones(shape, dtype)
+    return tf.reshape(tf.cast(own, dtype), [-1, *[1] * (len(ones.shape) - 1)]) * ones
 
 
 def mixing_metric(metrics: Sequence[SummedMetric]) -> str:
@@ -112,14 +114,9 @@ def _summed(given: Any, y: Part, output: Any) -> SummedMetric:
         metric = keras.metrics.MeanMetricWrapper(metric, name=name)
     elif given in ("accuracy", "acc"):
         metric = type(metric)(name="accuracy")
-    if not metric.variables:  # some make them from the first batch
-        predicted = np.zeros((1, *output.shape[1:]), output.dtype.as_numpy_dtype)
-        metric.update_state(np.zeros((1, *y.shape), y.dtype), predicted)
-        metric.reset_state()
-    for variable in metric.variables:
-        if np.any(variable.numpy()):
-            raise errors.metric_is_no_sum(metric.name, variable.name)
-    names = [field_name(variable.name) for variable in metric.variables]
+    make_variables(metric, y, output)
+    verify_is_sum(metric, y, output)
+    names = distinct([field_name(variable.name) for variable in metric.variables])
     order = tuple(sorted(range(len(names)), key=names.__getitem__))
     fields = {names[k]: tuple(int(n) for n in metric.variables[k].shape) for k in order}
     found = SummedMetric(field_name(metric.name), metric, fields, order)

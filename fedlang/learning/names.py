@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import count
 
 from fedlang.learning import errors
 
@@ -29,6 +30,15 @@ def field_name(name: str) -> str:
 def field_path(path: Iterable[str]) -> tuple[str, ...]:
     """The fields that lead to what has this path in Keras."""
     return tuple(field_name(each) for each in path)
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """The names, with `_1`, `_2` and so on behind those that were there before, as Keras does it."""
+    found: list[str] = []
+    for name in names:
+        others = (f"{name}_{number}" for number in count(1))
+        found.append(name if name not in found else next(other for other in others if other not in found))
+    return found
 
 
 def verify_no_clash(paths: Iterable[tuple[str, ...]]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fedlang as fl
 from fedlang.learning import build_federated_averaging, build_federated_evaluation, from_keras_model
 
 EXECUTORS = ("reference", "batched")
@@ -80,8 +81,6 @@ def test_a_metric_has_no_part_in_the_derivative(executor: str) -> None:
     """A distance of zero has none; nor has the correlation of a single number."""
     import keras
 
-    import fedlang as fl
-
     def distance(y: Any, predicted: Any) -> Any:
         return keras.ops.sqrt(keras.ops.sum(keras.ops.square(y * 0 + predicted - predicted), -1))
 
@@ -94,3 +93,86 @@ def test_a_metric_has_no_part_in_the_derivative(executor: str) -> None:
         weights.append(list(model.weights_of(state.weights).values()))
     for pair in zip(*weights, strict=True):
         np.testing.assert_allclose(*pair, rtol=1e-6)
+
+
+def _no_sums() -> dict[str, Callable[[Any, Any, Any], None]]:
+    from keras import ops
+
+    return {
+        "maximum": lambda v, _, p: v.assign(ops.maximum(v, ops.max(p))),
+        "minimum": lambda v, _, p: v.assign(ops.minimum(v, ops.min(p))),
+        "last": lambda v, _, p: v.assign(ops.mean(p)),
+        "running mean": lambda v, _, p: v.assign(0.9 * v + 0.1 * ops.mean(p)),
+        "product": lambda v, _, p: v.assign(v + ops.mean(p) * (1 + v)),
+        "cut": lambda v, _, p: v.assign(ops.maximum(v, 0.0) + ops.mean(p)),
+    }
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum", "last", "running mean", "product", "cut"])
+def test_a_metric_that_is_no_sum_is_refused(name: str) -> None:
+    metric = own_metric(_no_sums()[name], lambda own: own.v)
+    with pytest.raises(fl.DiagnosticError, match=r"FED1019[\s\S]*`v`"):
+        from_keras_model(network(), "mse", (X, NUMBERS), metrics=[metric])
+
+
+def test_a_metric_that_takes_few_labels_only_may_be_a_sum() -> None:
+    import tensorflow as tf
+
+    def update(v: Any, y: Any, predicted: Any) -> None:
+        tf.debugging.assert_less(y, 3)
+        v.assign(v + tf.reduce_sum(tf.gather(predicted, y, batch_dims=1)))
+
+    y = np.random.default_rng(2).integers(0, 3, 9).astype(np.int32)
+    loss = "sparse_categorical_crossentropy"
+    found, expected = judged(own_metric(update, lambda own: own.v), y, loss, 3, "softmax")
+    assert found.own == pytest.approx(expected["own"], rel=1e-5)
+
+
+def test_what_a_metric_says_of_every_batch_is_a_diagnostic() -> None:
+    def update(v: Any, y: Any, predicted: Any) -> None:
+        raise ValueError("labels of another kind")
+
+    with pytest.raises(fl.DiagnosticError, match=r"FED1022[\s\S]*labels of another kind"):
+        from_keras_model(network(), "mse", (X, NUMBERS), metrics=[own_metric(update, lambda own: own.v)])
+
+
+def test_a_metric_that_was_used_begins_anew_and_keeps_its_value() -> None:
+    import keras
+
+    metric = keras.metrics.RootMeanSquaredError(name="distance")
+    metric.update_state([[1.0]], [[4.0]])
+    model = from_keras_model(network(), "mse", (X, NUMBERS), metrics=[metric])
+    assert metric.result() == 3
+    expected = np.sqrt(np.mean(np.square(NUMBERS - np.asarray(model.keras_model(X)))))
+    assert measured(model, NUMBERS).distance == pytest.approx(expected, rel=1e-5)
+
+
+KERAS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "r2": (lambda metrics: metrics.R2Score(name="m"), "numbers"),
+    "root mean squared error": (lambda metrics: metrics.RootMeanSquaredError(name="m"), "numbers"),
+    "correlation": (lambda metrics: metrics.PearsonCorrelation(name="m"), "pairs"),
+    "area": (lambda metrics: metrics.AUC(name="m", curve="PR"), "bits"),
+    "f1": (lambda metrics: metrics.F1Score(name="m", threshold=0.5, average="macro"), "bits"),
+    "recall": (lambda metrics: metrics.PrecisionAtRecall(0.5, name="m"), "bits"),
+    "overlap": (lambda metrics: metrics.MeanIoU(3, name="m", sparse_y_pred=False), "classes"),
+    "top": (lambda metrics: metrics.SparseTopKCategoricalAccuracy(2, name="m"), "classes"),
+    "hinge": (lambda metrics: metrics.CategoricalHinge(name="m"), "one hot"),
+    "one hot overlap": (lambda metrics: metrics.OneHotMeanIoU(3, name="m"), "one hot"),
+}
+LABELS: dict[str, tuple[Any, str, int, str | None]] = {
+    "numbers": (NUMBERS, "mse", 1, None),
+    "pairs": (np.concatenate([NUMBERS, BITS], axis=1), "mse", 2, None),
+    "bits": (BITS, "binary_crossentropy", 1, "sigmoid"),
+    "classes": (np.arange(9, dtype=np.int32) % 3, "sparse_categorical_crossentropy", 3, "softmax"),
+    "one hot": (np.eye(3, dtype=np.float32)[np.arange(9) % 3], "categorical_crossentropy", 3, "softmax"),
+}
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_metrics_of_keras_are_sums(name: str) -> None:
+    import keras
+
+    made, kind = KERAS[name]
+    y, *rest = LABELS[kind]
+    found, expected = judged(made(keras.metrics), y, *rest)
+    assert found.m == pytest.approx(expected["m"], rel=1e-4)

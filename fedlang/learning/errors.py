@@ -241,3 +241,12 @@ def loss_weights_do_not_fit(found: object) -> DiagnosticError:
         f"`loss_weights` are {found!r}, which does not fit `loss`",
         hint="give a number for each loss in the form of `loss`: one number, a list, or a mapping with the same names",
     )
+
+
+def metric_name_taken(name: str) -> DiagnosticError:
+    """A metric that is called as something else that a model gives."""
+    return _error(
+        "FED1031",
+        f"a metric is called `{name}`, as something else beside it is",
+        hint="give it another: ",
+    )

@@ -13,6 +13,7 @@ from typing import Any
 
 from fedlang.learning import errors
 from fedlang.learning.chains import Shape
+from fedlang.learning.names import metric_fields
 from fedlang.learning.specs import Part
 
 
@@ -86,19 +87,11 @@ def find_loss(given: Any) -> Found:
 
 
 def find_metrics(given: Sequence[Any], loss: Loss) -> dict[str, str]:
-    """Name and expression of each metric; without any, the accuracy where there is one."""
+    """Field and expression of each metric; without any, the accuracy where there is one."""
     if not given:
         return {name: value for name, value in loss.metrics.items() if name == "accuracy"}
-    found = [_metric_name(each, loss) for each in given]
-    return {name: loss.metrics[name] for name in found}
-
-
-def titles_of(given: Sequence[Any], loss: Loss) -> dict[str, str]:
-    """What Keras calls each metric, by our name."""
-    if not given:
-        return {name: name for name in find_metrics(given, loss)}
-    described = [(_metric_name(each, loss), *_described(each)) for each in given]
-    return {name: str(options.get("name") or title) for name, title, options in described}
+    values = [loss.metrics[_metric_name(each, loss)] for each in given]
+    return dict(zip(metric_fields(given), values, strict=True))
 
 
 def _metric_name(given: Any, loss: Loss) -> str:

@@ -16,11 +16,9 @@ import numpy as np
 
 from fedlang.learning import errors
 from fedlang.learning.metric_trials import make_variables, verify_is_sum
-from fedlang.learning.names import distinct, field_name, verify_no_clash
+from fedlang.learning.names import distinct, field_name, metric_fields, verify_no_clash
 from fedlang.learning.objectives import is_of_keras, name_of
 from fedlang.learning.specs import Part, float_type
-
-TAKEN = ("loss", "examples")
 
 
 @dataclass(frozen=True)
@@ -100,26 +98,22 @@ def metrics_of(given: Sequence[Any] | None, loss: Any, y: Any, output: Any) -> t
         given = ["accuracy"] if single and "crossentropy" in name_of(loss).replace("_", "") else []
     if given and not single:
         raise errors.metrics_of_several([str(getattr(each, "name", each)) for each in given])
-    found = tuple(_summed(each, y, output) for each in given)
-    verify_no_clash((name,) for name in (*TAKEN, *(metric.metric.name for metric in found)))
-    return found
+    names = metric_fields(given)
+    return tuple(_summed(name, each, y, output) for name, each in zip(names, given, strict=True))
 
 
-def _summed(given: Any, y: Part, output: Any) -> SummedMetric:
+def _summed(name: str, given: Any, y: Part, output: Any) -> SummedMetric:
     import keras
 
     metric = keras.metrics.get(_accuracy(y, output) if given in ("accuracy", "acc") else given)
     if not isinstance(metric, keras.metrics.Metric):
-        name = "accuracy" if given in ("accuracy", "acc") else getattr(metric, "__name__", "metric")
         metric = keras.metrics.MeanMetricWrapper(metric, name=name)
-    elif given in ("accuracy", "acc"):
-        metric = type(metric)(name="accuracy")
     make_variables(metric, y, output)
     verify_is_sum(metric, y, output)
     names = distinct([field_name(variable.name) for variable in metric.variables])
     order = tuple(sorted(range(len(names)), key=names.__getitem__))
     fields = {names[k]: tuple(int(n) for n in metric.variables[k].shape) for k in order}
-    found = SummedMetric(field_name(metric.name), metric, fields, order)
+    found = SummedMetric(name, metric, fields, order)
     return replace(found, weighted=_weighted(found, y, output), parts=_parts(metric))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from fedlang.learning import errors
 from fedlang.learning.called import call_model
 from fedlang.learning.chains import chain_of, verify_is_keras, verify_model
 from fedlang.learning.layers import KNOWN_LAYERS
-from fedlang.learning.losses import KNOWN_LOSSES, default_labels, find_loss, find_metrics, titles_of
+from fedlang.learning.losses import KNOWN_LOSSES, default_labels, find_loss, find_metrics
 from fedlang.learning.objectives import Factors, factors_of
 from fedlang.learning.signature import signature_of
 from fedlang.learning.specs import Part, dtype_of, example_shape, parts_of
@@ -138,8 +138,7 @@ def _translated(model: Any, loss: Any, spec: Any, metrics: Sequence[Any], factor
     y = default_labels(found.loss, steps[-1].after)
     if given_y is not None:
         y = Part(y.dtype, tuple(int(size) for size in tuple(given_y.shape)[1:]))
-    translation = translate(model.name, steps, x, y, found, find_metrics(metrics, found.loss))
-    return replace(translation, titles=titles_of(metrics, found.loss))
+    return translate(model.name, steps, x, y, found, find_metrics(metrics, found.loss))
 
 
 def _called(model: Any, loss: Any, spec: Any, metrics: Sequence[Any], factors: Factors) -> Translation:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import count
+from typing import Any
 
 from fedlang.learning import errors
 
@@ -17,6 +18,10 @@ KEYWORDS = frozenset(
     )
 )
 # fmt: on
+
+
+TAKEN = ("loss", "examples", "num_examples", "clients_left_out")
+"""What stands beside metrics in what a model, or its training, gives."""
 
 
 def field_name(name: str) -> str:
@@ -39,6 +44,33 @@ def distinct(names: Iterable[str]) -> list[str]:
         others = (f"{name}_{number}" for number in count(1))
         found.append(name if name not in found else next(other for other in others if other not in found))
     return found
+
+
+def title_of(metric: Any) -> str:
+    """What Keras calls a metric: as the user wrote its name, else as its object or function is called.
+
+    A class is called as its first object would be, whatever was made of it before.
+    """
+    if isinstance(metric, str):
+        return metric
+    if isinstance(metric, Mapping):
+        return str(metric.get("config", {}).get("name") or _snake_case(str(metric.get("class_name"))))
+    if isinstance(metric, type):
+        return _snake_case(metric.__name__)
+    return str(getattr(metric, "name", None) or getattr(metric, "__name__", "metric"))
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def metric_fields(metrics: Iterable[Any]) -> list[str]:
+    """The fields of metrics' results. Raises `DiagnosticError` for a name that something else has."""
+    titles = [title_of(metric) for metric in metrics]
+    for title in titles:
+        if field_name(title) in TAKEN:
+            raise errors.metric_name_taken(title)
+    return distinct(field_name(title) for title in titles)
 
 
 def verify_no_clash(paths: Iterable[tuple[str, ...]]) -> None:

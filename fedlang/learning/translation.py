@@ -115,7 +115,8 @@ def translate(
     module = Module(f"The Keras model `{name}`.", imports, declarations)
     report = dict.fromkeys(("loss", *metrics, "examples"), "float32")
     training = _measure_training(forward, y, found, metrics) if forward.is_random else ""
-    return Translation(module, variables, measure_training=training, report=report)
+    titles = {name: name for name in metrics}
+    return Translation(module, variables, measure_training=training, titles=titles, report=report)
 
 
 # ---- weights ----

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 import fedlang as fl
-from fedlang.learning import build_federated_averaging, build_federated_evaluation, from_keras_model
+from fedlang.learning import (
+    build_federated_averaging,
+    build_federated_evaluation,
+    from_compiled_keras_model,
+    from_keras_model,
+)
 
 EXECUTORS = ("reference", "batched")
 X = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
@@ -176,3 +181,39 @@ def test_metrics_of_keras_are_sums(name: str) -> None:
     y, *rest = LABELS[kind]
     found, expected = judged(made(keras.metrics), y, *rest)
     assert found.m == pytest.approx(expected["m"], rel=1e-4)
+
+
+@pytest.mark.parametrize("translate", [True, False])
+def test_results_are_called_as_keras_calls_them(translate: bool) -> None:
+    import keras
+
+    y, loss = LABELS["classes"][:2]
+    made = network(3, "softmax")
+    metrics = ["acc", "accuracy", keras.metrics.SparseCategoricalAccuracy(name="top 1"), "sparse_categorical_accuracy"]
+    model = from_keras_model(made, loss, (X, y), metrics=metrics, translate=translate)
+    names = ["loss", "acc", "accuracy", "top_1", "sparse_categorical_accuracy", "examples"]
+    assert list(measured(model, y)) == names
+    made.compile("sgd", loss, metrics=metrics, run_eagerly=True)
+    assert list(measured(from_compiled_keras_model(made, (X, y), translate=translate), y)) == names
+    found = made.evaluate(X, y, verbose=0, return_dict=True)
+    assert {name.replace(" ", "_") for name in found} == set(names) - {"examples"}
+
+
+def test_names_do_not_depend_on_what_was_made_before() -> None:
+    import keras
+
+    metrics = ["AUC", keras.metrics.AUC, keras.metrics.Precision(name="auc"), "mae"]
+    y, *rest = LABELS["bits"]
+    for _ in range(2):
+        model = from_keras_model(network(*rest[1:]), rest[0], (X, y), metrics=metrics)
+        assert list(measured(model, y)) == ["loss", "AUC", "auc", "auc_1", "mae", "examples"]
+
+
+@pytest.mark.parametrize("translate", [True, False])
+@pytest.mark.parametrize("name", ["loss", "examples", "num_examples"])
+def test_a_name_that_is_taken_is_refused(name: str, translate: bool) -> None:
+    import keras
+
+    metric = keras.metrics.MeanAbsoluteError(name=name)
+    with pytest.raises(fl.DiagnosticError, match="FED1031"):
+        from_keras_model(network(), "mse", (X, NUMBERS), metrics=[metric], translate=translate)

@@ -141,7 +141,7 @@ def test_loss_and_metrics_of_compile_are_taken() -> None:
     keras_model = chain(layers().Input((4,)), layers().Dense(1))
     keras_model.compile("sgd", MSE, metrics=["mae"])
     source = from_compiled_keras_model(keras_model, (np.zeros((2, 4)), np.zeros((2,)))).source
-    assert "type Measured = {loss: float32, mean_absolute_error: float32, examples: float32}" in source
+    assert "type Measured = {loss: float32, mae: float32, examples: float32}" in source
     assert "y: float32}" in source
 
 

@@ -35,11 +35,16 @@ def is_keras_class(value: object) -> bool:
     return type(value).__module__.split(".")[0] == "keras"
 
 
-def verify_is_keras(model: Any) -> None:
-    """A Keras 3 model, else `DiagnosticError`."""
+def is_keras_model(model: Any) -> bool:
+    """Whether it is a model of Keras 3."""
     import keras
 
-    if not isinstance(model, keras.Model):
+    return isinstance(model, keras.Model)
+
+
+def verify_is_keras(model: Any) -> None:
+    """A Keras 3 model, else `DiagnosticError`."""
+    if not is_keras_model(model):
         raise errors.not_a_keras_model(f"{type(model).__module__}.{type(model).__name__}")
 
 

@@ -248,5 +248,28 @@ def metric_name_taken(name: str) -> DiagnosticError:
     return _error(
         "FED1031",
         f"a metric is called `{name}`, as something else beside it is",
-        hint="give it another: ",
+        hint='give it another name, as in `keras.metrics.Precision(name="…")`',
     )
+
+
+def not_a_program(found: str) -> DiagnosticError:
+    """A Keras model, or something else, where what `from_keras_model` gives is taken."""
+    return _error(
+        "FED1032",
+        f"a {found} is no program",
+        hint="call `model = from_keras_model(network, loss=…)` first, and give `model`",
+    )
+
+
+def not_a_model_function(found: str) -> DiagnosticError:
+    """A model where a function that makes one is taken."""
+    return _error(
+        "FED1024",
+        f"a {found} is no function that makes a model",
+        hint="give a function without arguments: `lambda: from_keras_model(network, loss=…)`",
+    )
+
+
+def not_a_number(setting: str, found: object) -> DiagnosticError:
+    """A setting of an algorithm that is no finite number."""
+    return _error("FED1033", f"`{setting}` is {found!r}", hint=f"give a number: `{setting}=0.1`")

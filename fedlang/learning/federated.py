@@ -21,6 +21,7 @@ from fedlang.embed.loading import Package, package_of
 from fedlang.embed.records import Record
 from fedlang.embed.tensorflow import TensorFlowExtern
 from fedlang.learning import errors
+from fedlang.learning.chains import verify_is_keras
 from fedlang.learning.names import field_name
 from fedlang.learning.optimizers import optimizer_of
 from fedlang.learning.processes import PLAIN_MEAN, aggregator_imports
@@ -179,6 +180,7 @@ def assign_weights_to_keras_model(keras_model: Any, weights: Any) -> None:
 
     All variables are set or, where names or shapes do not fit, none, and `DiagnosticError` FED1015 is raised.
     """
+    verify_is_keras(keras_model)
     given = {**_fields(weights.trainable), **_fields(weights.non_trainable)}
     variables = {_flat(variable, keras_model): variable for variable in keras_model.weights if _is_float(variable)}
     missing = [name for name in variables if name not in given]

@@ -178,7 +178,14 @@ def _plain(config: Any) -> Any:
 
 def assign_weights(model: KerasModel, weights: Mapping[str, Any]) -> None:
     """Puts trained weights, such as `state.weights`, back into the Keras model."""
+    verify_is_program(model)
     model.assign_weights(weights)
+
+
+def verify_is_program(model: Any) -> None:
+    """What `from_keras_model` gives, else `DiagnosticError`."""
+    if not isinstance(model, KerasModel):
+        raise errors.not_a_program(type(model).__name__)
 
 
 def _loss_of(model: Any, given: Any) -> Any:

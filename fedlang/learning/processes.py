@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from fedlang.embed.computations import Computation, Process
 from fedlang.embed.loading import package_of
 from fedlang.learning import errors
-from fedlang.learning.models import KerasModel
+from fedlang.learning.chains import is_keras_model
+from fedlang.learning.models import KerasModel, verify_is_program
 from fedlang.source import Source
 from fedlang.syntax.parser import parse_expression
 
@@ -73,6 +76,7 @@ def build_federated_averaging(
     `statistics` says what becomes of what a model keeps without training it (a batch normalisation's moving mean):
     "averaged", as clients' weights are, or "kept" as it is at the start.
     """
+    verify_is_program(model)
     recipe = _recipe(algorithm, population, aggregator)
     if statistics not in ("averaged", "kept"):
         raise errors.unknown_statistics(statistics)
@@ -83,6 +87,8 @@ def build_federated_averaging(
         "strength": strength,
         "population": population or 0,
     }
+    for name, number in numbers.items():
+        _verify_number(name, number)
     settings = ("client_rate", "server_rate", *recipe.settings)
     imports = _imports(recipe, aggregator)
     allows = ("collect",) if "aggregators.median" in imports else ()
@@ -102,12 +108,20 @@ def build_federated_evaluation(model: Any) -> Any:
     `build_federated_averaging_process`, to the metrics that its training gives.
     """
     if not isinstance(model, KerasModel):
+        if is_keras_model(model) or not callable(model):
+            raise errors.not_a_program(type(model).__name__)
         from fedlang.learning.federated import build_evaluation  # it imports this module
 
         return build_evaluation(model)
     found = model.package.entry("evaluation")
     assert isinstance(found, Computation)
     return found
+
+
+def _verify_number(name: str, given: Any) -> None:
+    found = np.asarray(given)
+    if found.ndim or found.dtype.kind not in "fiu" or not np.isfinite(found):
+        raise errors.not_a_number(name, given)
 
 
 def _recipe(algorithm: str, population: int | None, aggregator: str) -> Recipe:

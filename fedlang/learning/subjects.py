@@ -18,6 +18,7 @@ from fedlang.embed.origins import Origin
 from fedlang.embed.records import Record
 from fedlang.embed.tensorflow import TensorFlowExtern
 from fedlang.learning import errors
+from fedlang.learning.chains import is_keras_model
 from fedlang.learning.models import KerasModel
 from fedlang.learning.names import field_name, verify_no_clash
 from fedlang.learning.optimizers import optimizer_of
@@ -66,8 +67,10 @@ class Subject:
         return {"trainable": _values(self.trainable), "non_trainable": _values(self.non_trainable)}
 
 
-def subject_of(model_fn: Callable[[], Any]) -> Subject:
+def subject_of(model_fn: Any) -> Subject:
     """What `model_fn` gives, as a subject. Raises `DiagnosticError` for what is no model."""
+    if not callable(model_fn) or is_keras_model(model_fn):
+        raise errors.not_a_model_function(type(model_fn).__name__)
     made = model_fn()
     if isinstance(made, KerasModel):
         return _of_keras(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -104,15 +105,26 @@ def from_keras_model(
     verify_is_keras(model)
     found = _loss_of(model, loss)
     factors = factors_of(found, loss_weights)
+    made = _made(model, found, input_spec, metrics, factors, translate)
+    if any(str(variable.dtype) == "float64" for variable in made.variables.values()):
+        text = f"the model `{model.name}` has weights of float64; the program keeps and averages them as float32"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    return made
+
+
+def _made(
+    model: Any, loss: Any, spec: Any, metrics: Sequence[Any], factors: Factors, translate: bool | None
+) -> KerasModel:
+    """The model translated, or else called."""
     reason: DiagnosticError | None = None
     if translate is not False:
         try:
-            return KerasModel(model, _translated(model, found, input_spec, metrics, factors))
+            return KerasModel(model, _translated(model, loss, spec, metrics, factors))
         except DiagnosticError as error:
             if translate or error.diagnostics[0].code not in WITHOUT_TRANSLATION:
                 raise
             reason = error
-    called = _called(model, found, input_spec, metrics, factors)
+    called = _called(model, loss, spec, metrics, factors)
     return KerasModel(model, called, reason.diagnostics[0].title if reason else "as asked for", calls=True)
 
 

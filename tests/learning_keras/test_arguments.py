@@ -57,3 +57,11 @@ def test_a_rate_that_is_a_number(rate: Any) -> None:
     process = build_federated_averaging(from_keras_model(network(), "mse"), client_rate=rate)
     data = [[{"x": np.ones((1, 4), np.float32), "y": np.ones((1, 3), np.float32)}]]
     assert process.next(process.initialize(0), data).metrics.examples == 1
+
+
+@pytest.mark.parametrize("translate", [None, False])
+def test_a_model_of_float64_is_warned_of(translate: bool | None) -> None:
+    made = chain(layers().Input((4,)), layers().Dense(3, dtype="float64"))
+    with pytest.warns(RuntimeWarning, match="float64; the program keeps and averages them as float32") as found:
+        from_keras_model(made, "mse", translate=translate)
+    assert found[0].filename == __file__

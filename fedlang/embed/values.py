@@ -1,7 +1,8 @@
 """Python values to leaves and back, by the type of the parameter or result.
 
-Going in, names decide for records, any array-like is a tensor, and a conversion must be exact: a Python int for a
-float32 is fine when float32 has it; a float64 array for a float32 tensor is rounded, as arrays of Python floats are.
+Going in, names decide for records (a plain tuple fits `x` and `y`, or `part0`, `part1` and so on, by place), any
+array-like is a tensor, and a conversion must be exact: a Python int for a float32 is fine when float32 has it; a
+float64 array for a float32 tensor is rounded, as arrays of Python floats are.
 Coming out, scalars are NumPy scalars, records `Record`s, tuples tuples.
 """
 
@@ -50,10 +51,10 @@ def encode(type: Type, value: Any, path: str) -> list[LeafValue]:
 
 
 def _fields(fields: tuple[tuple[str, Type], ...], value: Any, path: str) -> list[tuple[str, Type, Any]]:
-    mapping = value if isinstance(value, Mapping) else _attributes(value)
+    names = [name for name, _ in fields]
+    mapping = value if isinstance(value, Mapping) else _attributes(value) or _by_place(names, value)
     if mapping is None:
         raise errors.wrong_value(path, _kind(value), print_type(RecordType(fields)), "give a mapping, by name")
-    names = [name for name, _ in fields]
     missing = [name for name in names if name not in mapping]
     extra = [name for name in mapping if name not in names]
     if missing or extra:
@@ -66,6 +67,16 @@ def _attributes(value: Any) -> Mapping[str, Any] | None:
         found: Mapping[str, Any] = value._asdict()
         return found
     return vars(value) if hasattr(value, "__dataclass_fields__") else None
+
+
+def _by_place(names: Items[str], value: Any) -> Mapping[str, Any] | None:
+    """A plain tuple as a record whose names say places: `x` and `y`, as batches of Keras have, or `part0` and so on."""
+    if type(value) is not tuple:
+        return None
+    for places in (("x", "y"), tuple(f"part{k}" for k in range(len(value)))):
+        if len(value) == len(places) and set(names) == set(places):
+            return dict(zip(places, value, strict=True))
+    return None
 
 
 def _kind(value: Any) -> str:
@@ -244,7 +255,10 @@ def _fits(wanted: Items[Any], shape: tuple[int, ...]) -> bool:
 
 
 def _record_packer(fields: list[tuple[str, Packer]]) -> Packer:
+    names = [name for name, _ in fields]
+
     def pack(value: Any) -> list[LeafValue] | None:
+        value = _by_place(names, value) or value
         if not isinstance(value, Mapping) or len(value) != len(fields):
             return None
         leaves: list[LeafValue] = []

@@ -158,7 +158,7 @@ def spec_missing(model: str) -> DiagnosticError:
     return _error(
         "FED1021",
         f"what a batch of `{model}` is cannot be seen",
-        "its inputs are made by Python code, or it has several of them",
+        "its inputs are made by Python code, or it has several outputs and `loss` is not in their form",
         hint="give `input_spec=(x, y)`: specs, or arrays of a sample batch",
     )
 

@@ -101,23 +101,38 @@ def signature_of(model: Any, spec: Any, loss: Any) -> Signature:
 
     Raises `DiagnosticError` for what is not known, and for names that clash.
     """
-    x, y = _parts_of_model(model, loss) if spec is None else parts_of(spec)
-    found = Signature(nest_of(x), nest_of(y) if not isinstance(y, Part) else y)
+    if spec is None:
+        x, labels = _parts_of_model(model, loss)
+        found = Signature(nest_of(x), labels)
+    else:
+        found = Signature(*map(nest_of, parts_of(spec)))
     for nest in (found.x, found.y):
         _verify_names(nest, ())
     return found
 
 
-def _parts_of_model(model: Any, loss: Any) -> tuple[Any, Any]:
-    """The model's inputs, and labels like its one output: a class index an example where the loss is sparse."""
+def _parts_of_model(model: Any, loss: Any) -> tuple[Any, Nest]:
+    """The model's inputs, and labels like its outputs."""
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
-    if not inputs or not outputs or len(outputs) != 1:
+    if not inputs or not outputs:
         raise errors.spec_missing(model.name)
-    x = inputs[0] if type(model).__name__ == "Sequential" else model.input
-    shape = tuple(outputs[0].shape)[1:]
+    if type(model).__name__ == "Sequential":
+        return inputs[0], _labels(model, outputs[0], loss)
+    return model.input, _labels(model, outputs[0] if len(outputs) == 1 else model.output, loss)
+
+
+def _labels(model: Any, output: Any, loss: Any) -> Nest:
+    """Labels like an output: a class index an example where its loss is sparse. Like several, where losses are."""
+    if isinstance(output, Mapping) and isinstance(loss, Mapping) and set(output) == set(loss):
+        return {name: _labels(model, output[name], loss[name]) for name in output}
+    if isinstance(output, tuple | list) and isinstance(loss, tuple | list) and len(output) == len(loss):
+        return [_labels(model, *pair) for pair in zip(output, loss, strict=True)]
+    if not hasattr(output, "shape"):
+        raise errors.spec_missing(model.name)
+    shape = tuple(output.shape)[1:]
     if "sparse" in name_of(loss):
-        return x, Part("int32", tuple(shape[:-1]))
-    return x, Part("float32", tuple(shape[:-1] if shape[-1:] == (1,) else shape))
+        return Part("int32", tuple(shape[:-1]))
+    return Part("float32", tuple(shape[:-1] if shape[-1:] == (1,) else shape))
 
 
 def nest_of(value: Any) -> Nest:

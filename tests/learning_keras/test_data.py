@@ -66,3 +66,33 @@ def test_tuples_of_another_length_are_refused(batch: Any) -> None:
     model = from_keras_model(network(), "sparse_categorical_crossentropy")
     with pytest.raises(fl.DiagnosticError, match=r"FED0801[\s\S]*by name"):
         build_federated_evaluation(model)(model.weights, [[batch]])
+
+
+def branched(named: bool) -> tuple[Any, Any]:
+    """A model of two inputs and two outputs, and its losses."""
+    import keras
+
+    inputs = {"a": keras.Input((4,), name="a"), "c": keras.Input((2,), name="c")}
+    joined = layers().Concatenate()(list(inputs.values()))
+    outputs = {"kind": layers().Dense(3, activation="softmax")(joined), "size": layers().Dense(1)(joined)}
+    losses = {"kind": "sparse_categorical_crossentropy", "size": "mse"}
+    if named:
+        return keras.Model(inputs, outputs), losses
+    return keras.Model(list(inputs.values()), list(outputs.values())), list(losses.values())
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_a_batch_is_is_read_from_inputs_outputs_and_losses(named: bool) -> None:
+    made, losses = branched(named)
+    model = from_keras_model(made, losses)
+    x, y = (X, X[:, :2]), (Y, X[:, 0])
+    batch: Any = ({"a": x[0], "c": x[1]}, {"kind": y[0], "size": y[1]}) if named else (x, y)
+    made.compile(loss=losses)
+    given = ({"a": x[0], "c": x[1]}, batch[1]) if named else ([*x], [*y])
+    expected = made.evaluate(*given, verbose=0, return_dict=True)["loss"]
+    assert build_federated_evaluation(model)(model.weights, [[batch]]).loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_outputs_whose_losses_have_another_form_need_a_spec() -> None:
+    with pytest.raises(fl.DiagnosticError, match="FED1021"):
+        from_keras_model(branched(named=True)[0], "mse")

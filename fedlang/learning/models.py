@@ -173,13 +173,20 @@ def from_compiled_keras_model(model: Any, sample_batch: Any, *, translate: bool 
     verify_is_keras(model)
     _loss_of(model, None)
     compiled = model.get_compile_config() or {}
-    metrics = [*_listed(compiled.get("metrics")), *_listed(compiled.get("weighted_metrics"))]
+    kept = getattr(model, "_compile_metrics", None)  # the objects themselves; a configuration has no class of a user's
+    given = (getattr(kept, f"_user_{name}", compiled.get(name)) for name in ("metrics", "weighted_metrics"))
+    metrics = [metric for each in given for metric in _flat(each)]
     weights = _plain(compiled.get("loss_weights"))
     return from_keras_model(model, None, sample_batch, metrics, loss_weights=weights, translate=translate)
 
 
-def _listed(given: Any) -> list[Any]:
-    return list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
+def _flat(given: Any) -> list[Any]:
+    """Metrics out of the lists and mappings of outputs that they may be in."""
+    if isinstance(given, Mapping) and "class_name" not in given:
+        return [metric for each in given.values() for metric in _flat(each)]
+    if isinstance(given, list | tuple):
+        return [metric for each in given for metric in _flat(each)]
+    return [] if given is None else [given]
 
 
 def _plain(config: Any) -> Any:

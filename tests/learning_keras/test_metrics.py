@@ -217,3 +217,19 @@ def test_a_name_that_is_taken_is_refused(name: str, translate: bool) -> None:
     metric = keras.metrics.MeanAbsoluteError(name=name)
     with pytest.raises(fl.DiagnosticError, match="FED1031"):
         from_keras_model(network(), "mse", (X, NUMBERS), metrics=[metric], translate=translate)
+
+
+@pytest.mark.parametrize("wrap", [lambda each: [each], lambda each: [[each]], lambda each: {"d": [each]}])
+def test_own_metrics_of_compile_are_taken_in_every_form(wrap: Callable[[Any], Any]) -> None:
+    import keras
+
+    def mine(y: Any, predicted: Any) -> Any:
+        return keras.ops.mean(predicted, -1)
+
+    for metric in (own_metric(hits, lambda own: own.v), mine):
+        made = keras.Sequential([keras.layers.Input((5,)), keras.layers.Dense(1, name="d")])
+        made.compile("sgd", "mse", metrics=wrap(metric), run_eagerly=True)
+        expected = made.evaluate(X, BITS, verbose=0, return_dict=True)
+        found = measured(from_compiled_keras_model(made, (X, BITS)), BITS)
+        name = "own" if metric is not mine else "mine"
+        assert found[name] == pytest.approx(expected[name], rel=1e-5)

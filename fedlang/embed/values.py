@@ -258,7 +258,8 @@ def _record_packer(fields: list[tuple[str, Packer]]) -> Packer:
     names = [name for name, _ in fields]
 
     def pack(value: Any) -> list[LeafValue] | None:
-        value = _by_place(names, value) or value
+        if type(value) is tuple:
+            value = _by_place(names, value)
         if not isinstance(value, Mapping) or len(value) != len(fields):
             return None
         leaves: list[LeafValue] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from fedlang.run.errors import size_mismatch
 from fedlang.run.sequences import LeafValue, Rows
 from fedlang.types.dims import Dim, Quotient, Size
 
+Verify: TypeAlias = Callable[[Sequence[LeafValue]], None]
 LENGTH = -1  # the axis that a sequence's elements stand along
 
 
@@ -30,18 +32,22 @@ class Pair:
     first: tuple[int, int]
     second: tuple[int, int]
 
+    @property
+    def is_split(self) -> bool:
+        """Whether sequences held as ranges of rows have it in their splits."""
+        return self.first[1] <= 0 and self.second[1] <= 0
 
-def agreement(types: Sequence[LeafType], names: Sequence[str]) -> Callable[[Sequence[LeafValue]], None]:
+
+def agreement(types: Sequence[LeafType], names: Sequence[str]) -> Verify:
     """What raises `DiagnosticError` FED0601 for values of these types whose sizes do not agree."""
-    pairs = tuple(_pairs(types))
+    pairs = [(pair.is_split, pair.first[0], pair.second[0], pair) for pair in _pairs(types)]
 
     def verify(values: Sequence[LeafValue]) -> None:
-        for pair in pairs:
-            (one, first), (other, second) = pair.first, pair.second
+        for is_split, one, other, pair in pairs:
             a, b = values[one], values[other]
-            if isinstance(a, Rows) and isinstance(b, Rows) and a.splits is b.splits is not None:
-                continue  # what most clients bring: both the number of elements and their first sizes are these
-            have, had = np.broadcast_arrays(_extents(a, first), _extents(b, second))
+            if is_split and isinstance(a, Rows) and isinstance(b, Rows) and a.splits is b.splits is not None:
+                continue  # what most clients bring, and all of them are asked in each round
+            have, had = np.broadcast_arrays(_extents(a, pair.first[1]), _extents(b, pair.second[1]))
             if (have == had).all():
                 continue
             place = int(np.argmax(have != had))

@@ -25,7 +25,7 @@ from fedlang.ir.graph import Graph, LeafType
 from fedlang.ir.graph import Sequence as SequenceType
 from fedlang.ir.program import Aggregate, Phase, Program, Slot
 from fedlang.run.accumulators import Accumulator, Part, Surroundings, accumulator_of
-from fedlang.run.agreement import agreement
+from fedlang.run.agreement import Verify, agreement
 from fedlang.run.clients import ClientData, in_order
 from fedlang.run.errors import faulty_executor, missing_input
 from fedlang.run.executor import (
@@ -128,6 +128,7 @@ class CompiledProgram:
         self.program, self.executor = program, executor
         self._local: dict[int, tuple[Graph, LocalWork]] = {}
         self._works = [(Called.by(phase.work), _compile_work(program, phase, executor)) for phase in program.phases]
+        self._agree = [_agreement(program, phase) for phase in program.phases]
         self._kept = [_kept_indices(program, phase) for phase in range(len(program.phases))]
         for graph in (*(phase.prepare for phase in program.phases), program.finish):
             self._compile_local(graph)
@@ -163,7 +164,7 @@ class CompiledProgram:
         accumulators = [self._accumulator(aggregate, run) for aggregate in phase.aggregates]
         for position in run.failures:
             _leave_out(accumulators, position)
-        for chunk in self._chunks(phase, self._work(index), run):
+        for chunk in self._chunks(index, run):
             _take_chunk(chunk, phase, accumulators, run)
         _show_effects(run)
         run.aggregated.append([leaf for each in accumulators for leaf in each.results()])
@@ -174,13 +175,14 @@ class CompiledProgram:
             aggregate, Surroundings(run.prepared[-1], len(run.ids), self._compile_local, run.sink, shape)
         )
 
-    def _chunks(self, phase: Phase, work: ClientWork, run: _Run) -> Iterator[Chunk]:
+    def _chunks(self, index: int, run: _Run) -> Iterator[Chunk]:
         """The chunks of all clients that are still there. Checks that each comes once."""
+        phase, work = self.program.phases[index], self._work(index)
         shared = [run.server_value(slot) for slot in phase.work_slots if not varies(self.program, slot)]
         missing = set(range(len(run.ids))) - run.failures.keys()
         if not missing:
             return
-        reader = _reader(self.program, phase, run)
+        reader = _reader(self.program, phase, run, self._agree[index])
         tasks = _Tasks(sorted(missing), run.ids, reader)
         name, count = self.executor.name, len(phase.work.results)
         for chunk in work.run(shared, tasks):
@@ -309,16 +311,20 @@ class _Tasks(Sequence[ClientTask]):
         return ClientTask(place, self.ids[place], self.reader(place))
 
 
-def _reader(program: Program, phase: Phase, run: _Run) -> Callable[[int], Callable[[], tuple[LeafValue, ...]]]:
+def _agreement(program: Program, phase: Phase) -> Verify:
+    """What compares the sizes that a client's inputs to a phase share."""
+    read = [slot.index for slot in phase.work_slots if slot.kind == "input" and varies(program, slot)]
+    return agreement([program.inputs[index][0] for index in read], [program.input_names[index] for index in read])
+
+
+def _reader(
+    program: Program, phase: Phase, run: _Run, verify: Verify
+) -> Callable[[int], Callable[[], tuple[LeafValue, ...]]]:
     """For a client's position, what reads the values of the work's own parameters."""
     own = [slot for slot in phase.work_slots if varies(program, slot)]
     rank = {k: n for n, k in enumerate(k for k, (_, place) in enumerate(program.inputs) if place == "clients")}
     reads_data = any(slot.kind == "input" for slot in own)
-    read_slots = [slot.index for slot in own if slot.kind == "input"]
-    places = [rank[index] for index in read_slots]
-    verify = agreement(
-        [program.inputs[index][0] for index in read_slots], [program.input_names[index] for index in read_slots]
-    )
+    places = [rank[slot.index] for slot in own if slot.kind == "input"]
 
     def read_data(position: int) -> tuple[LeafValue, ...]:
         assert run.inputs.clients is not None, "there are clients"

@@ -28,6 +28,7 @@ def batches(*sizes: int, width: int = 2) -> Rows:
     return Rows(array(sum(sizes), width), np.cumsum([0, *sizes], dtype=np.int64))
 
 
+SPLITS = np.array([0, 3, 4], np.int64)
 WRONG: list[tuple[list[LeafType], list[Any], str]] = [
     ([tensor(N), tensor(3, N)], [array(4), array(3, 5)], "`n` is 4 in `a` and 5 in `b`"),
     ([tensor(N, N)], [array(4, 5)], "`n` is 4 in `a` and 5 in `a`"),
@@ -38,6 +39,16 @@ WRONG: list[tuple[list[LeafType], list[Any], str]] = [
         [Sequence(tensor(N, 2), L), Sequence(tensor(N, 2), L)],
         [batches(3, 3, 1), batches(3, 2, 2)],
         "`n` is 3 in `a[1]` and 2 in `b[1]`",
+    ),
+    (
+        [Sequence(tensor(N, M), L), Sequence(tensor(N, M), L)],
+        [Rows(array(3, 2), np.array([0, 3], np.int64)), Rows(array(3, 4), np.array([0, 3], np.int64))],
+        "`m` is 2 in `a[0]` and 4 in `b[0]`",
+    ),
+    (
+        [Sequence(tensor(N, M), L), Sequence(tensor(N, M), L)],
+        [Rows(array(4, 2), SPLITS), Rows(array(4, 5), SPLITS)],  # the same splits
+        "`m` is 2 in `a[0]` and 5 in `b[0]`",
     ),
     (
         [Sequence(tensor(N, M), L), Sequence(tensor(M), L)],
@@ -55,7 +66,6 @@ def test_one_size_has_one_value(types: list[LeafType], values: list[Any], messag
     assert caught.value.diagnostics[0].code == "FED0601"
 
 
-SPLITS = np.array([0, 3, 4], np.int64)
 RIGHT: list[tuple[list[LeafType], list[Any]]] = [
     ([tensor(N), tensor(M)], [array(4), array(5)]),
     ([tensor(add(N, 1)), tensor(multiply(2, N))], [array(4), array(5)]),  # no names alone: the executors' matter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from fedlang.data import load, plot_partition
+from fedlang.data import load, plot_partition, samples
 from fedlang.data.partition import field
 from fedlang.diagnostics import DiagnosticError
 
@@ -117,3 +118,12 @@ def test_a_partition_can_be_drawn() -> None:
     (axes,) = figure.axes
     assert axes.get_title() == "511 examples of 5 clients by y"
     assert len(axes.containers) == 10
+
+
+def test_threads_read_digits_without_pythons_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy reads headers with it, and in CPython 3.11 two threads that use it at once may fail."""
+    monkeypatch.setattr(ast, "literal_eval", lambda _: pytest.fail("the parser was called"))
+    samples._digits.cache_clear()
+    data = samples.load("mnist", pixels=True)
+    examples = data.train.examples(data.train.client_ids[-1])
+    assert examples["pixels"].shape == (len(examples["y"]), 28, 28)

@@ -192,6 +192,15 @@ def not_a_model(found: str) -> DiagnosticError:
     )
 
 
+def not_a_model_function(found: str) -> DiagnosticError:
+    """A model where a function that makes one is taken."""
+    return _error(
+        "FED1024",
+        f"a {found} is no function that makes a model",
+        hint="give a function without arguments: `lambda: from_keras_model(network, loss=…)`",
+    )
+
+
 def not_trainable(name: str) -> DiagnosticError:
     """Federated averaging of a class that cannot train itself."""
     return _error(
@@ -258,15 +267,6 @@ def not_a_program(found: str) -> DiagnosticError:
         "FED1032",
         f"a {found} is no program",
         hint="call `model = from_keras_model(network, loss=…)` first, and give `model`",
-    )
-
-
-def not_a_model_function(found: str) -> DiagnosticError:
-    """A model where a function that makes one is taken."""
-    return _error(
-        "FED1024",
-        f"a {found} is no function that makes a model",
-        hint="give a function without arguments: `lambda: from_keras_model(network, loss=…)`",
     )
 
 

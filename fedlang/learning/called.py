@@ -15,7 +15,7 @@ model's own variables stay as they are. Of what a model has besides weights that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from itertools import count
@@ -26,10 +26,11 @@ from fedlang.learning import errors
 from fedlang.learning.metrics import SummedMetric, metrics_of, mixing_metric
 from fedlang.learning.names import field_name, field_path, verify_no_clash
 from fedlang.learning.objectives import Factors, mixing_loss, objective_of, padded_objective_of
+from fedlang.learning.records import FieldPath, nest, print_record
 from fedlang.learning.rowwise import mixing
-from fedlang.learning.signature import Signature, print_type
+from fedlang.learning.signature import Signature
 from fedlang.learning.specs import float_type
-from fedlang.learning.translation import FieldPath, Module, Translation, print_function
+from fedlang.learning.translation import Module, Translation, print_function
 from fedlang.run.externs import register_extern
 
 SEED = "seed_generator_state"
@@ -256,14 +257,14 @@ def _traced(function: Callable[..., Any], specs: Sequence[Any]) -> Any:
 
 def _types(calls: Calls, judged: _Judged) -> Iterator[str]:
     shapes = {path: float_type(variable.shape) for path, variable in calls.variables.items()}
-    yield f"type Weights = {print_type(_tree(shapes))}"
-    yield f"type Example = {print_type(calls.spec.example)}"
+    yield f"type Weights = {print_record(nest(shapes))}"
+    yield f"type Example = {print_record(calls.spec.example)}"
     sums = {"loss": "float32", **{metric.name: metric.type for metric in judged.metrics}, "examples": "float32"}
     results = dict.fromkeys(sums, "float32") | {metric.name: metric.result_type for metric in judged.metrics}
-    yield f"## Sums over examples.\ntype Sums = {print_type(sums)}"
-    yield f"type Measured = {print_type(results)}"
+    yield f"## Sums over examples.\ntype Sums = {print_record(sums)}"
+    yield f"type Measured = {print_record(results)}"
     if calls.seen:
-        seen = print_type(_tree({path: shapes[path] for path in calls.seen}))
+        seen = print_record(nest({path: shapes[path] for path in calls.seen}))
         yield f"## What a step saw: statistics that are not trained.\ntype Seen = {seen}"
 
 
@@ -280,7 +281,7 @@ def _step(name: str, calls: Calls, judged: _Judged) -> Iterator[str]:
     )
     if calls.seen:
         fields = {path: "seen" if path in calls.seen else "stepped" for path in calls.variables}
-        text = print_type(_tree({path: f"{where}.{'.'.join(path)}" for path, where in fields.items()}))
+        text = print_record(nest({path: f"{where}.{'.'.join(path)}" for path, where in fields.items()}))
         yield "## The weights after a step, with the statistics that `w` saw.\n" + print_function(
             "settle(w: Weights, batch: Example[?], key: Key, stepped: Weights) -> Weights",
             [f"let seen = {name}_step(w, batch, key).seen", text],
@@ -321,13 +322,3 @@ def _sum_specs(metrics: Sequence[SummedMetric]) -> list[Any]:
 def _predict(calls: Calls) -> Callable[..., list[Any]]:
     size = len(calls.order)
     return lambda *leaves: [calls.forward(leaves[:size], calls.spec.x_of(leaves[size:]))[0]]
-
-
-def _tree(leaves: Mapping[FieldPath, str]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path, leaf in leaves.items():
-        here = tree
-        for part in path[:-1]:
-            here = here.setdefault(part, {})
-        here[path[-1]] = leaf
-    return tree

@@ -21,7 +21,6 @@ from fedlang.embed.loading import Package, package_of
 from fedlang.embed.records import Record
 from fedlang.embed.tensorflow import TensorFlowExtern
 from fedlang.learning import errors
-from fedlang.learning.chains import verify_is_keras
 from fedlang.learning.names import field_name
 from fedlang.learning.optimizers import optimizer_of
 from fedlang.learning.processes import PLAIN_MEAN, aggregator_imports
@@ -29,6 +28,7 @@ from fedlang.learning.signature import BatchSpec
 from fedlang.learning.spelling import Spelled
 from fedlang.learning.subjects import Subject, subject_of
 from fedlang.learning.translation import print_function
+from fedlang.learning.wiring import verify_is_keras
 from fedlang.run.externs import register_extern
 from fedlang.source import Source
 

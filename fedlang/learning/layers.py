@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedlang.learning import errors
-from fedlang.learning.chains import Step
+from fedlang.learning.wiring import Step
 
 ACTIVATIONS: Mapping[str, str] = {
     "linear": "{}",

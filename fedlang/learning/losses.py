@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedlang.learning import errors
-from fedlang.learning.chains import Shape
 from fedlang.learning.names import metric_fields
 from fedlang.learning.specs import Part
+from fedlang.learning.wiring import Shape
 
 
 @dataclass(frozen=True)

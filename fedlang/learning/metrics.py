@@ -34,12 +34,12 @@ class SummedMetric:
 
     @property
     def type(self) -> Mapping[str, str]:
-        """The type of its sums, for `print_type`."""
+        """The type of its sums, for `print_record`."""
         return {name: float_type(shape) for name, shape in self.fields.items()}
 
     @property
     def result_type(self) -> str | Mapping[str, str]:
-        """The type of its result, for `print_type`."""
+        """The type of its result, for `print_record`."""
         return {field_name(part): "float32" for part in self.parts} if self.parts else "float32"
 
     def sums(self, y: Any, predicted: Any, own: Any = None) -> list[Any]:

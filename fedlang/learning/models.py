@@ -17,14 +17,15 @@ from fedlang.embed.origins import Origin
 from fedlang.embed.records import Record
 from fedlang.learning import errors
 from fedlang.learning.called import call_model
-from fedlang.learning.chains import chain_of, verify_is_keras, verify_model
 from fedlang.learning.layers import KNOWN_LAYERS
 from fedlang.learning.losses import KNOWN_LOSSES, default_labels, find_loss, find_metrics
 from fedlang.learning.objectives import Factors, factors_of
+from fedlang.learning.records import FieldPath
 from fedlang.learning.signature import signature_of
 from fedlang.learning.specs import Part, dtype_of, example_shape, parts_of
-from fedlang.learning.translation import FieldPath, Module, Translation, first_dtype, translate
+from fedlang.learning.translation import Module, Translation, first_dtype, translate
 from fedlang.learning.weights import assign, by_keras_path, read
+from fedlang.learning.wiring import chain_of, verify_is_keras, verify_model
 from fedlang.source import Source
 
 

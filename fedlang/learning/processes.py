@@ -12,8 +12,8 @@ import numpy as np
 from fedlang.embed.computations import Computation, Process
 from fedlang.embed.loading import package_of
 from fedlang.learning import errors
-from fedlang.learning.chains import is_keras_model
 from fedlang.learning.models import KerasModel, verify_is_program
+from fedlang.learning.wiring import is_keras_model
 from fedlang.source import Source
 from fedlang.syntax.parser import parse_expression
 

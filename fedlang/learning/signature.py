@@ -15,6 +15,7 @@ import numpy as np
 from fedlang.learning import errors
 from fedlang.learning.names import field_name, verify_no_clash
 from fedlang.learning.objectives import name_of
+from fedlang.learning.records import print_record
 from fedlang.learning.specs import Part, dtype_of, parts_of
 
 Nest = Any  # Part, or mappings, tuples and lists of nests
@@ -29,13 +30,13 @@ class Signature:
 
     @property
     def example(self) -> Any:
-        """The type of one example, for `print_type`."""
+        """The type of one example, for `print_record`."""
         return {"x": _type(self.x, str), "y": _type(self.y, str)}
 
     @property
     def x_batch(self) -> str:
         """The type of the inputs of a batch."""
-        return print_type(_type(self.x, lambda part: part.with_batch("?")))
+        return print_record(_type(self.x, lambda part: part.with_batch("?")))
 
     @property
     def x_specs(self) -> list[Any]:
@@ -70,7 +71,7 @@ class BatchSpec:
     @property
     def type(self) -> str:
         """The type, as text."""
-        return print_type(_type(self.nest, _spec_type))
+        return print_record(_type(self.nest, _spec_type))
 
     @property
     def specs(self) -> list[Any]:
@@ -197,10 +198,3 @@ def _spec(part: Part) -> Any:
     import tensorflow as tf
 
     return tf.TensorSpec((None, *part.shape), part.dtype)
-
-
-def print_type(tree: Any) -> str:
-    """Nested mappings as a record; a leaf is text."""
-    if isinstance(tree, str):
-        return tree
-    return "{" + ", ".join(f"{name}: {print_type(inner)}" for name, inner in tree.items()) + "}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedlang.learning import errors
-from fedlang.learning.chains import Shape
+from fedlang.learning.wiring import Shape
 
 NARROW = {"int64": "int32", "uint32": "int32", "uint64": "int32", "float64": "float32"}
 """Dtypes of data that are read as another: values that do not fit are an error when a client is read."""

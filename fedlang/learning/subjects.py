@@ -18,13 +18,13 @@ from fedlang.embed.origins import Origin
 from fedlang.embed.records import Record
 from fedlang.embed.tensorflow import TensorFlowExtern
 from fedlang.learning import errors
-from fedlang.learning.chains import is_keras_model
 from fedlang.learning.models import KerasModel
 from fedlang.learning.names import field_name, verify_no_clash
 from fedlang.learning.optimizers import optimizer_of
-from fedlang.learning.signature import print_type
+from fedlang.learning.records import nest, print_record
 from fedlang.learning.translation import Module, print_function
 from fedlang.learning.variables import GROUPS, VariableModel
+from fedlang.learning.wiring import is_keras_model
 from fedlang.run.externs import register_extern
 from fedlang.source import Source
 from fedlang.syntax import tree
@@ -82,7 +82,7 @@ def _values(values: Mapping[str, Any]) -> Any:
 
 
 def _record(fields: Mapping[str, str]) -> str:
-    return print_type(fields) if fields else "()"
+    return print_record(fields) if fields else "()"
 
 
 def _summary(output: str, before: Iterable[str], results: Mapping[str, str]) -> str:
@@ -117,7 +117,7 @@ def _of_keras(model: KerasModel) -> Subject:
         f"type NonTrainable = {_record({flat[path]: shapes[path] for path in fixed})}",
         f"type Local = {{slots: {slots}, sums: {translation.sums}, slope: Trainable}}",
         f"type Report = {translation.sums}",
-        print_function(f"whole({TAKEN}) -> Weights", [_nested(leaves)]),
+        print_function(f"whole({TAKEN}) -> Weights", [print_record(nest(leaves))]),
         print_function(
             f"objective({TAKEN}, batch: Example[?], key: Key) -> float32", ["loss(whole(t, n), batch, key)"]
         ),
@@ -178,16 +178,6 @@ def _keras_functions(optimizer: str, *, is_random: bool) -> Iterator[str]:
     yield print_function("fine(report: Report) -> bool", ["is_finite(report)"])
 
 
-def _nested(leaves: Mapping[tuple[str, ...], str]) -> str:
-    nest: dict[str, Any] = {}
-    for path, leaf in leaves.items():
-        here = nest
-        for part in path[:-1]:
-            here = here.setdefault(part, {})
-        here[path[-1]] = leaf
-    return print_type(nest)
-
-
 # ---- classes of variables ----
 
 
@@ -204,7 +194,7 @@ def _of_class(model: VariableModel) -> Subject:
         f"type Kept = {types['local']}",
         "type Local = {kept: Kept, slope: Trainable, examples: float32}",
         f"type Batch = {model.batch.type}",
-        f"type Report = {print_type(model.report_type)}",
+        f"type Report = {print_record(model.report_type)}",
         *_class_functions(name, model),
         declared,
         _summary(call, (), results),
@@ -229,7 +219,7 @@ def _output(model: VariableModel) -> tuple[PythonComputation, str]:
     """The computation of all reports to metrics, and its text with all that it uses."""
     found = model.output
     if isinstance(found, PolymorphicComputation):
-        found = found.typed(f"<{print_type(model.report_type)}>@CLIENTS")
+        found = found.typed(f"<{print_record(model.report_type)}>@CLIENTS")
     if not isinstance(found, PythonComputation):
         raise errors.not_a_summary(model.name)
     module = tree.Module(Source(f"<{model.name}>", ""), tuple(found.all().values()), "")

@@ -12,17 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedlang.learning import errors
-from fedlang.learning.chains import Step
 from fedlang.learning.layers import Piece, activate, piece_of
 from fedlang.learning.losses import Found, labels_text
 from fedlang.learning.names import field_path, verify_no_clash
-from fedlang.learning.specs import Part
+from fedlang.learning.records import FieldPath, nest, print_record
+from fedlang.learning.specs import Part, float_type
+from fedlang.learning.wiring import Step
 from fedlang.source import Source
 from fedlang.syntax.parser import parse
 from fedlang.syntax.printer import print_module
-
-FieldPath = tuple[str, ...]
-Tree = dict[str, "Tree | str"]
 
 
 @dataclass(frozen=True)
@@ -133,21 +131,7 @@ def variables_of(name: str, steps: tuple[Step, ...]) -> dict[FieldPath, Any]:
 
 
 def _record_type(variables: Mapping[FieldPath, Any]) -> str:
-    tree: Tree = {}
-    for path, variable in variables.items():
-        here = tree
-        for part in path[:-1]:
-            inner = here.setdefault(part, {})
-            assert isinstance(inner, dict), f"{path} lies under a leaf"
-            here = inner
-        here[path[-1]] = str(Part("float32", tuple(int(size) for size in variable.shape)))
-    return _print_tree(tree)
-
-
-def _print_tree(tree: Tree | str) -> str:
-    if isinstance(tree, str):
-        return tree
-    return "{" + ", ".join(f"{name}: {_print_tree(inner)}" for name, inner in tree.items()) + "}"
+    return print_record(nest({path: float_type(variable.shape) for path, variable in variables.items()}))
 
 
 def _weight(step: Step, variables: Mapping[FieldPath, Any]) -> Callable[[str], str]:

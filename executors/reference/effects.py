@@ -9,7 +9,7 @@ import numpy as np
 
 from fedlang.ir.graph import LeafType, Node, Tensor
 from fedlang.run.calling import call_function
-from fedlang.run.errors import check_failed
+from fedlang.run.errors import check_failed, operation_failed
 from fedlang.run.externs import find_extern, find_vjp, is_registered
 from fedlang.source import Span
 
@@ -17,11 +17,12 @@ from .kernel import Compile, Frame, Kernel, Maker, Numbers, attributes_of
 
 
 def _check(node: Node, compile: Compile, span: Span | None) -> Kernel:
-    message = str(attributes_of(node).get("message", ""))
+    attributes = attributes_of(node)
+    message, operation = str(attributes.get("message", "")), attributes.get("operation")
 
     def kernel(frame: Frame, condition: Numbers) -> tuple[()]:
         if not np.all(condition):
-            raise check_failed(message, span)
+            raise check_failed(message, span) if operation is None else operation_failed(str(operation), message, span)
         return ()
 
     return kernel

@@ -84,6 +84,18 @@ def _float_floor_divide(a: Any, b: Any) -> Any:
     return tf.where(tf.equal(b, 0), a / b, whole)
 
 
+def _row(x: Any, other: Any) -> Any:
+    """`x`; a row that is added to a product whose first factor is transposed, without its axis of size 1.
+
+    TensorFlow makes one operation of a product and the row added to it, and for transposed factors it has one that
+    fails for rows of two axes.
+    """
+    is_row = x.shape.rank == 2 and x.shape[0] == 1
+    if is_row and other.op.type == "MatMul" and other.op.get_attr("transpose_a"):
+        return tf.reshape(x, [-1])
+    return x
+
+
 def _power(a: Any, b: Any) -> Any:
     if a.dtype.is_unsigned:
         return tf.cast(tf.pow(tf.cast(a, tf.int64), tf.cast(b, tf.int64)), a.dtype)
@@ -168,7 +180,7 @@ UNARY: dict[str, Callable[[Any], Any]] = {
 }
 
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
-    "add": tf.add,
+    "add": lambda a, b: tf.add(_row(a, b), _row(b, a)),
     "subtract": tf.subtract,
     "multiply": tf.multiply,
     "divide": tf.divide,

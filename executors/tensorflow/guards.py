@@ -1,8 +1,8 @@
-"""Rows and sizes, checked: TensorFlow would stop the whole chunk, or read the wrong row without a word.
+"""Rows, checked: TensorFlow would stop the whole chunk, or read the wrong row without a word.
 
 In: a local graph. Out: the same graph with a `check` beside every `gather`, `scatter_add`, `take_along` and
-`put_along` whose numbers could be out of range, and beside a `reshape` that says two sizes are equal. As checks,
-they are batched and masked like the user's own, so that padding and dead steps raise nothing.
+`put_along` whose numbers could be out of range. As checks, they are batched and masked like the user's own, so that
+padding and dead steps raise nothing.
 """
 
 from __future__ import annotations
@@ -25,19 +25,7 @@ def guard_rows(graph: Graph) -> Graph:
 def _guarded(builder: Builder, node: Node) -> Replacement:
     if node.op in INDEX and builder.nodes[node.inputs[INDEX[node.op]]].op not in ALWAYS_INSIDE:
         _check(builder, node, node.inputs[INDEX[node.op]])
-    if node.op == "reshape":
-        _check_sizes(builder, node)
     return builder.add_node(node)
-
-
-def _check_sizes(builder: Builder, node: Node) -> None:
-    """A reshape that only says that sizes are equal is optimised away by TensorFlow, with its error."""
-    before, after = builder.nodes[node.inputs[0]].tensor.shape, node.tensor.shape
-    for mine, other in zip(before, after, strict=True) if len(before) == len(after) else ():
-        if mine != other:
-            equal = builder.add("equal", (_size(builder, mine), _size(builder, other)), Tensor(BOOL))
-            message = f"sizes that must be equal differ: {mine} and {other}"
-            builder.add_effect("check", (equal,), message=message, operation=node.op)
 
 
 def _check(builder: Builder, node: Node, index: int) -> None:

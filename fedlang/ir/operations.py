@@ -105,7 +105,7 @@ ROWS: tuple[Operation, ...] = (
     Operation("extern", "extern", 0, MANY, "free", ("handle",), ("batched", "padded")),
     Operation("extern_vjp", "extern", 1, MANY, "free", ("arguments", "handle"), ("batched", "padded")),
     *_rows("string", "free", 2, "hash lookup prefix"),
-    *_rows("effect", "check", 1, "check", "message"),
+    Operation("check", "effect", 1, 1, "check", ("message",), ("operation",)),
     Operation("print", "effect", 0, MANY, "effect", ("format",)),
     *_rows("effect", "effect", 1, "probe", "name"),
     Operation("federated_broadcast", "movement", 1, 1, "same", (), ("path",)),

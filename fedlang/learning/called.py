@@ -26,11 +26,11 @@ from fedlang.learning import errors
 from fedlang.learning.metrics import SummedMetric, metrics_of, mixing_metric
 from fedlang.learning.names import field_name, field_path, verify_no_clash
 from fedlang.learning.objectives import Factors, mixing_loss, objective_of, padded_objective_of
-from fedlang.learning.records import FieldPath, nest, print_record
 from fedlang.learning.rowwise import mixing
 from fedlang.learning.signature import Signature
 from fedlang.learning.specs import float_type
-from fedlang.learning.translation import Module, Translation, print_function
+from fedlang.learning.text import FieldPath, Module, nest, print_function, print_record, print_seen, print_settle
+from fedlang.learning.translation import Translation
 from fedlang.run.externs import register_extern
 
 SEED = "seed_generator_state"
@@ -264,8 +264,7 @@ def _types(calls: Calls, judged: _Judged) -> Iterator[str]:
     yield f"## Sums over examples.\ntype Sums = {print_record(sums)}"
     yield f"type Measured = {print_record(results)}"
     if calls.seen:
-        seen = print_record(nest({path: shapes[path] for path in calls.seen}))
-        yield f"## What a step saw: statistics that are not trained.\ntype Seen = {seen}"
+        yield print_seen({path: shapes[path] for path in calls.seen})
 
 
 def _step(name: str, calls: Calls, judged: _Judged) -> Iterator[str]:
@@ -280,12 +279,7 @@ def _step(name: str, calls: Calls, judged: _Judged) -> Iterator[str]:
         "loss(w: Weights, batch: Example[?], key: Key) -> float32", [f"{name}_step(w, batch, key).loss"]
     )
     if calls.seen:
-        fields = {path: "seen" if path in calls.seen else "stepped" for path in calls.variables}
-        text = print_record(nest({path: f"{where}.{'.'.join(path)}" for path, where in fields.items()}))
-        yield "## The weights after a step, with the statistics that `w` saw.\n" + print_function(
-            "settle(w: Weights, batch: Example[?], key: Key, stepped: Weights) -> Weights",
-            [f"let seen = {name}_step(w, batch, key).seen", text],
-        )
+        yield print_settle(calls.variables, calls.seen, f"{name}_step(w, batch, key).seen")
 
 
 def _judgement(name: str, calls: Calls, judged: _Judged, output: Any) -> Iterator[str]:

@@ -38,9 +38,14 @@ def subclassed_model(kind: str, known: Sequence[str]) -> DiagnosticError:
     )
 
 
-def not_a_chain(model: str, note: str) -> DiagnosticError:
-    """Layers that branch or meet."""
-    return _error("FED1004", f"the layers of `{model}` are no chain", note, hint="each layer takes what the last gives")
+def several_ends(model: str, inputs: int, outputs: int) -> DiagnosticError:
+    """A model that is not from one input to one output."""
+    title = f"`{model}` has {_counted(inputs, 'input')} and {_counted(outputs, 'output')}"
+    return _error("FED1004", title, "translated are models from one input to one output")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def unsupported_option(layer: str, kind: str, option: str, value: object, wanted: str) -> DiagnosticError:
@@ -175,7 +180,8 @@ def model_failed(model: str, reason: str) -> DiagnosticError:
 
 def several_parts(model: str) -> DiagnosticError:
     """Inputs or labels of several parts, where a translation takes one of each."""
-    return not_a_chain(model, "its batches have several inputs or labels")
+    title = f"batches of `{model}` have several inputs or labels"
+    return _error("FED1004", title, "translated are models from one input to one output")
 
 
 def unknown_statistics(found: str) -> DiagnosticError:

@@ -27,7 +27,7 @@ from fedlang.learning.processes import PLAIN_MEAN, aggregator_imports
 from fedlang.learning.signature import BatchSpec
 from fedlang.learning.spelling import Spelled
 from fedlang.learning.subjects import Subject, subject_of
-from fedlang.learning.translation import print_function
+from fedlang.learning.text import print_function
 from fedlang.learning.wiring import verify_is_keras
 from fedlang.run.externs import register_extern
 from fedlang.source import Source

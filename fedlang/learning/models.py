@@ -20,12 +20,12 @@ from fedlang.learning.called import call_model
 from fedlang.learning.layers import KNOWN_LAYERS
 from fedlang.learning.losses import KNOWN_LOSSES, default_labels, find_loss, find_metrics
 from fedlang.learning.objectives import Factors, factors_of
-from fedlang.learning.records import FieldPath
 from fedlang.learning.signature import signature_of
 from fedlang.learning.specs import Part, dtype_of, example_shape, parts_of
-from fedlang.learning.translation import Module, Translation, first_dtype, translate
+from fedlang.learning.text import FieldPath, Module
+from fedlang.learning.translation import Translation, first_dtype, translate
 from fedlang.learning.weights import assign, by_keras_path, read
-from fedlang.learning.wiring import chain_of, verify_is_keras, verify_model
+from fedlang.learning.wiring import steps_of, verify_is_keras, verify_model
 from fedlang.source import Source
 
 
@@ -96,7 +96,7 @@ def from_keras_model(
 ) -> KerasModel:
     """A Keras 3 model as a program.
 
-    A chain of known layers is translated to the language; any other model is called, and `reason` says why.
+    A model of known layers is translated to the language; any other model is called, and `reason` says why.
     `translate=True` refuses to call, `translate=False` to translate. `loss` is a name, an object or a function that
     Keras takes; without one, that of `model.compile`. `input_spec` says what a batch is: `(x, y)` with shapes and
     dtypes (specs or arrays, or mappings and tuples of them); without one, the model's inputs and the labels its loss
@@ -144,7 +144,7 @@ def _translated(model: Any, loss: Any, spec: Any, metrics: Sequence[Any], factor
     found = find_loss(loss)
     if factors is not None:
         raise errors.unknown_loss(f"{found.loss.name} with loss_weights = {factors!r}", KNOWN_LOSSES)
-    steps = chain_of(model, shape, KNOWN_LAYERS)
+    steps = steps_of(model, shape, KNOWN_LAYERS)
     if not steps:
         raise errors.nothing_to_train(model.name)
     x = Part(first_dtype(steps) if given_x is None else dtype_of(given_x), shape)

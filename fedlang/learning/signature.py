@@ -15,8 +15,8 @@ import numpy as np
 from fedlang.learning import errors
 from fedlang.learning.names import field_name, verify_no_clash
 from fedlang.learning.objectives import name_of
-from fedlang.learning.records import print_record
 from fedlang.learning.specs import Part, dtype_of, parts_of
+from fedlang.learning.text import print_record
 
 Nest = Any  # Part, or mappings, tuples and lists of nests
 

@@ -21,8 +21,7 @@ from fedlang.learning import errors
 from fedlang.learning.models import KerasModel
 from fedlang.learning.names import field_name, verify_no_clash
 from fedlang.learning.optimizers import optimizer_of
-from fedlang.learning.records import nest, print_record
-from fedlang.learning.translation import Module, print_function
+from fedlang.learning.text import Module, nest, print_function, print_record
 from fedlang.learning.variables import GROUPS, VariableModel
 from fedlang.learning.wiring import is_keras_model
 from fedlang.run.externs import register_extern

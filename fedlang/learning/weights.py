@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedlang.embed.records import Record
 from fedlang.learning import errors
-from fedlang.learning.records import FieldPath
+from fedlang.learning.text import FieldPath
 
 Weights = NDArray[np.float32]
 

@@ -1,33 +1,51 @@
-"""A Keras model as the chain of its layers, nested models opened up.
+"""A Keras model as its layers in the order of the computation, and whose values each takes; nested models opened up.
 
-In: a Keras 3 model, `Sequential` or made from inputs and outputs. Out: `Step`s in the order of the computation; the
-path of each holds the names of the nested models it lies in and its own. Nothing here knows what a layer computes.
+In: a Keras 3 model with one input and one output, `Sequential` or made from inputs and outputs, with branches or
+without. Out: `Step`s; the path of each holds the names of the nested models it lies in and its own. Nothing here knows
+what a layer computes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fedlang.learning import errors
 
 Shape = tuple[int, ...]
+INPUT = -1
+"""The place of the model's input among the places of steps, which begin at 0."""
+
+OPERATORS = ("Add", "Subtract", "Multiply", "Maximum", "Minimum")
+"""Operations on two values that are no layers and mean what the layer of the name means."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One layer of the chain, the names that lead to it, and its shapes without the axis of the batch."""
+    """One call of a layer: the names that lead to it, the places of the values it takes, their shapes and that of what
+    it gives, without the axis of the batch."""
 
     layer: Any
     path: tuple[str, ...]
-    before: Shape
+    takes: tuple[int, ...]
+    shapes: tuple[Shape, ...]
     after: Shape
 
     @property
     def kind(self) -> str:
         """The name of the layer's class."""
         return type(self.layer).__name__
+
+    @property
+    def before(self) -> Shape:
+        """The shape of the first value it takes."""
+        return self.shapes[0]
+
+    @property
+    def weights(self) -> Sequence[Any]:
+        """The layer's variables; an operation has none."""
+        return getattr(self.layer, "weights", ())
 
 
 def is_keras_class(value: object) -> bool:
@@ -55,27 +73,80 @@ def verify_model(model: Any, known: Sequence[str]) -> None:
         raise errors.subclassed_model(type(model).__name__, known)
 
 
-def chain_of(model: Any, shape: Shape, known: Sequence[str]) -> tuple[Step, ...]:
-    """The layers between an input of that shape and the output."""
-    steps: list[Step] = []
-    for layer, path in _layers(model, (), known):
-        after = tuple(layer.compute_output_shape((None, *shape)))[1:]
-        steps.append(Step(layer, path, shape, after))
-        shape = after
-    return tuple(steps)
+def steps_of(model: Any, shape: Shape, known: Sequence[str]) -> tuple[Step, ...]:
+    """The layers between an input of that shape and the output. The last step gives the output."""
+    walk = _Walk(shape, known)
+    output = walk.through(model, (), (INPUT,))
+    return tuple(walk.steps) if output == len(walk.steps) - 1 else ()
 
 
-def _layers(model: Any, path: tuple[str, ...], known: Sequence[str]) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    import keras
+@dataclass
+class _Walk:
+    """The steps so far."""
 
-    verify_model(model, known)
-    for layer in _ordered(model):
+    shape: Shape
+    known: Sequence[str]
+    steps: list[Step] = field(default_factory=list)
+
+    def through(self, model: Any, path: tuple[str, ...], given: tuple[int, ...]) -> int:
+        """The place of what a model gives for the values at these places."""
+        import keras
+
+        verify_model(model, self.known)
+        if not isinstance(model, keras.Sequential):
+            return self._branches(model, path, given)
+        for layer in model.layers:
+            given = (self._call(layer, path, given),)
+        return given[0]
+
+    def _branches(self, model: Any, path: tuple[str, ...], given: tuple[int, ...]) -> int:
+        if len(model.outputs) != 1 or len(model.inputs) != len(given):
+            raise errors.several_ends(model.name, len(model.inputs), len(model.outputs))
+        places = {id(tensor): place for tensor, place in zip(model.inputs, given, strict=True)}
+        for tensor, operation, node in _in_order(model.outputs[0], places.keys()):
+            _verify_call(operation, node)
+            places[id(tensor)] = self._call(operation, path, tuple(places[id(each)] for each in node.input_tensors))
+        return places[id(model.outputs[0])]
+
+    def _call(self, layer: Any, path: tuple[str, ...], given: tuple[int, ...]) -> int:
+        import keras
+
         here = (*path, layer.name)
         if isinstance(layer, keras.Model):
-            yield from _layers(layer, here, known)
-        elif type(layer).__name__ != "InputLayer":
-            _verify_layer(layer, known)
-            yield layer, here
+            return self.through(layer, here, given)
+        if type(layer).__name__ == "InputLayer":
+            return given[0]
+        _verify_layer(layer, self.known)
+        shapes = tuple(self.shape if place == INPUT else self.steps[place].after for place in given)
+        self.steps.append(Step(layer, here, given, shapes, _shape_after(layer, shapes)))
+        return len(self.steps) - 1
+
+
+def _shape_after(layer: Any, shapes: tuple[Shape, ...]) -> Shape:
+    import keras
+
+    if not isinstance(layer, keras.layers.Layer):
+        return shapes[0]  # an operator on two values of one shape
+    batches = [(None, *shape) for shape in shapes]
+    return tuple(layer.compute_output_shape(batches if len(batches) > 1 else batches[0]))[1:]
+
+
+def _in_order(output: Any, given: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Each tensor between the inputs and the output with its operation and node, behind all that it is made of."""
+    done, waiting = set(given), [output]
+    while waiting:
+        tensor = waiting[-1]
+        if id(tensor) in done:
+            waiting.pop()
+            continue
+        history = tensor._keras_history
+        node = history.operation._inbound_nodes[history.node_index]
+        missing = [each for each in node.input_tensors if id(each) not in done]
+        if missing:
+            waiting.extend(reversed(missing))
+            continue
+        done.add(id(tensor))
+        yield waiting.pop(), history.operation, node
 
 
 def _verify_layer(layer: Any, known: Sequence[str]) -> None:
@@ -84,36 +155,16 @@ def _verify_layer(layer: Any, known: Sequence[str]) -> None:
     kind = type(layer).__name__
     if not is_keras_class(layer):
         raise errors.own_layer(layer.name, kind, known)
-    if kind not in known or not isinstance(layer, keras.layers.Layer):
+    if kind not in known or not (isinstance(layer, keras.layers.Layer) or kind in OPERATORS):
         raise errors.unknown_layer(layer.name, kind, known)
 
 
-def _ordered(model: Any) -> list[Any]:
-    import keras
-
-    return list(model.layers) if isinstance(model, keras.Sequential) else _followed(model)
-
-
-def _followed(model: Any) -> list[Any]:
-    """The operations from the only input to the only output, found from the output back."""
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise errors.not_a_chain(model.name, f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs")
-    found: list[Any] = []
-    tensor = model.outputs[0]
-    while tensor is not model.inputs[0]:
-        history = tensor._keras_history
-        node = history.operation._inbound_nodes[history.node_index]
-        _verify_node(model, history.operation, node)
-        found.append(history.operation)
-        tensor = node.input_tensors[0]
-    return found[::-1]
-
-
-def _verify_node(model: Any, operation: Any, node: Any) -> None:
-    if len(node.input_tensors) != 1:
-        raise errors.not_a_chain(model.name, f"`{operation.name}` takes {len(node.input_tensors)} values")
-    for option, value in node.arguments.kwargs.items():
-        if value is not None:
-            raise errors.unsupported_option(
-                operation.name, type(operation).__name__, option, value, "a call without options"
-            )
+def _verify_call(operation: Any, node: Any) -> None:
+    """A call with values of the model and nothing else, but for `training`: what the model is called with counts."""
+    found = [each for part in node.arguments.args for each in (part if isinstance(part, list | tuple) else [part])]
+    options = {name: value for name, value in node.arguments.kwargs.items() if value is not None and name != "training"}
+    options |= {f"argument {k}": each for k, each in enumerate(found) if not hasattr(each, "_keras_history")}
+    for option, value in options.items():
+        raise errors.unsupported_option(
+            operation.name, type(operation).__name__, option, value, "a call without options"
+        )

@@ -131,10 +131,22 @@ class Lowerer:
         where = axes if axes is not None else tuple(range(len(shape) - len(tensor.shape), len(shape)))
         kept = tuple(size if size == 1 else shape[axis] for size, axis in zip(tensor.shape, where, strict=True))
         if kept != tensor.shape:  # sizes that must turn out to be equal: only a known 1 is stretched
+            for mine, other in zip(tensor.shape, kept, strict=True):
+                self.require_equal(mine, other)
             leaf = self.emit("reshape", (leaf,), Tensor(tensor.dtype, kept))
             if kept == shape:
                 return leaf
         return self.emit("broadcast", (leaf,), Tensor(tensor.dtype, shape), axes=where)
+
+    def require_equal(self, mine: Size, other: Size) -> None:
+        """A check beside a reshape that takes it that two sizes are equal."""
+        if mine == other:
+            return
+        equal = self.emit("equal", (self.size(mine), self.size(other)), Tensor("bool"))
+        at = self.level.own(equal)
+        names = dims.print_size(mine), dims.print_size(other)
+        message = "sizes that must be equal differ" + (f": {' and '.join(names)}" if names[0] != names[1] else "")
+        self.level.builder.add_effect("check", (at,), place=self.place_of((at,)), message=message, operation="reshape")
 
     def size(self, size: Size) -> Leaf:
         """A size as an int32, from the sizes that have names."""

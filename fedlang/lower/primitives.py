@@ -260,6 +260,7 @@ def reshape(lower: Lowerer, leaf: Leaf, shape: tuple[Size, ...]) -> Leaf:
         raise DiagnosticError(
             errors.shapes_differ(lower.level.builder.span, print_shape(kind.shape), print_shape(shape))
         )
+    lower.require_equal(product(kind.shape), product(shape))
     return lower.emit("reshape", (leaf,), Tensor(kind.dtype, shape))
 
 

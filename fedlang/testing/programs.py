@@ -232,10 +232,18 @@ def _shapes() -> list[ConformanceProgram]:
             matrix,
         ),
         each(
+            "a row added to a product by a transposed matrix",
+            "float32[3, 4]",
+            "{p: float32[4, 4], q: float32[4, 4]}",
+            "{p: transpose(x, [1, 0]) @ x + x[0], q: x[1] + transpose(x, [1, 0]) @ square(x)}",
+            matrix,
+        ),
+        each(
             "axes",
             "float32[2, 3, 4]",
-            "{t: float32[4, 2, 3], r: float32[6, 4], f: float32[2, 12], v: float32[2, 3, 4]}",
-            "{t: transpose(x, [2, 0, 1]), r: reshape(x, [6, 4]), f: flatten(x), v: reverse(x)}",
+            "{t: float32[4, 2, 3], r: float32[6, 4], q: float32[4, 3, 2], f: float32[2, 12], v: float32[2, 3, 4]}",
+            "{t: transpose(x, [2, 0, 1]), r: reshape(x, [6, 4]), q: reshape(x, [4, 3, 2]), f: flatten(x),"
+            " v: reverse(x)}",
             cube,
             exact=True,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import fedlang as fl
@@ -23,7 +24,7 @@ def test_equal_sizes_meet_and_others_are_errors(executor: str) -> None:
 
 
 def test_plain_functions_too() -> None:
-    with pytest.raises(fl.DiagnosticError, match="cannot reshape array of size 1 into shape"):
+    with pytest.raises(fl.DiagnosticError, match="`reshape` failed: sizes that must be equal differ"):
         fl.loads(TEXT).product_of([1, 2, 3], [1])
 
 
@@ -33,3 +34,37 @@ def test_a_client_at_fault_is_dropped_alone_where_the_policy_says_so(executor: s
     data = ([[1, 2], [1, 2, 3], [5]], [[1, 1], [1, 2], [2]])
     with fl.executor(executor):
         assert program.g.run(data, policy=fl.Policy(drop_failed=True)) == 13.0
+
+
+@pytest.mark.parametrize("executor", ["reference", "threaded", "batched"])
+def test_each_of_two_sizes_must_be_equal(executor: str) -> None:
+    """As many numbers are not enough."""
+    program = fl.loads(
+        """
+fn product_of(a: float32[?, ?], b: float32[?, ?]) -> float32 { reduce_sum(a * b) }
+fed g(a: <float32[?, ?]>@CLIENTS, b: <float32[?, ?]>@CLIENTS) -> float32@SERVER { federated_sum(product_of(a, b)) }
+"""
+    )
+    rows, columns = np.ones((2, 3), np.float32), np.ones((3, 2), np.float32)
+    with fl.executor(executor):
+        assert program.g([rows, columns], [rows, columns]) == 12.0
+        with pytest.raises(fl.DiagnosticError, match=r"`reshape` failed: sizes that must be equal differ"):
+            program.g([rows], [columns])
+
+
+@pytest.mark.parametrize("executor", ["reference", "threaded", "batched"])
+@pytest.mark.parametrize(
+    ("before", "after"), [("6, 2", "4, 3"), ("?, 2, 3, 2", "?, 3, 4, 1"), ("?, 2, 3, 2", "?, 2, 2, 3")]
+)
+def test_numbers_in_another_shape_of_as_many_axes(executor: str, before: str, after: str) -> None:
+    """No size is taken to be the one that stood in its place."""
+    before, after, head = (text.replace("?", "n") for text in (before, after, "[n]" if "?" in before else ""))
+    program = fl.loads(
+        f"""
+fn twice{head}(x: float32[{before}]) -> float32[{after}] {{ 2.0 * reshape(x, [{after}]) }}
+fed g(x: <float32[{before.replace("n", "?")}]>@CLIENTS) {{ federated_sum(reduce_sum(square(twice(x)))) }}
+"""
+    )
+    x = np.arange(12, dtype=np.float32).reshape([int(size) if size != "n" else 1 for size in before.split(", ")])
+    with fl.executor(executor):
+        assert program.g([x, x]) == 8 * np.square(x).sum()

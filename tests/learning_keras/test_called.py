@@ -38,12 +38,12 @@ def batches(sizes: list[list[int]], shape: tuple[int, ...], classes: int = 3, se
     ]
 
 
-def branching(keras: Any) -> Any:
-    """What no translation has: two branches, a batch normalisation."""
+def branching(keras: Any, activation: str = "celu") -> Any:
+    """Two branches, a batch normalisation, and an activation that no translation has."""
     keras.utils.set_random_seed(1)
     inputs = keras.Input((6,))
     left = keras.layers.BatchNormalization(name="norm")(keras.layers.Dense(8, activation="relu")(inputs))
-    right = keras.layers.Dense(8, activation="gelu")(inputs)
+    right = keras.layers.Dense(8, activation=activation)(inputs)
     return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Concatenate()([left, right])), name="branching")
 
 
@@ -80,13 +80,14 @@ def trained_by_keras(keras: Any, model: Any, clients: list[list[Any]], loss: Any
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_a_round_is_that_of_keras_with_statistics_averaged(keras: Any, executor: str) -> None:
-    network, clients = branching(keras), batches([[4, 4, 2], [4], [], [1]], (6,))
+@pytest.mark.parametrize("activation", ["celu", "gelu"], ids=["called", "translated"])
+def test_a_round_is_that_of_keras_with_statistics_averaged(keras: Any, executor: str, activation: str) -> None:
+    network, clients = branching(keras, activation), batches([[4, 4, 2], [4], [], [1]], (6,))
     expected = trained_by_keras(keras, network, clients, logits_loss(keras))
     before = [variable.numpy() for variable in network.variables]
     model = from_keras_model(network, logits_loss(keras))
-    assert model.calls
-    assert "no chain" in model.reason
+    assert model.calls == (activation == "celu")
+    assert ("activation = 'celu'" in model.reason) == model.calls
     with fl.executor(executor):
         process = build_federated_averaging(model, client_rate=RATE)
         state = process.next(process.initialize(0), clients).state
@@ -280,7 +281,7 @@ def test_what_is_wrong_with_a_called_model_is_said(keras: Any) -> None:
     assert code_of(error) == "FED1022"
     with pytest.raises(DiagnosticError) as error:
         from_keras_model(branching(keras), logits_loss(keras), translate=True)
-    assert code_of(error) == "FED1004"
+    assert code_of(error) == "FED1005"
 
     class Least(keras.metrics.Metric):
         def __init__(self) -> None:

@@ -26,16 +26,16 @@ def model(activation):
 """
 TRANSLATED = HEAD + "translated = model('relu')\nprocess = fl.learning.build_federated_averaging(translated)\n"
 CALLED = HEAD + (
-    "called = model('gelu')\n"
+    "called = model('celu')\n"
     "process = fl.learning.build_federated_averaging(called)\n"
     "accuracy = fl.learning.build_federated_evaluation(called)\n"
 )
 LIKE_TFF = HEAD + (
-    "process = fl.learning.build_federated_averaging_process(lambda: model('gelu'))\n"
-    "evaluation = fl.learning.build_federated_evaluation(lambda: model('gelu'))\n"
+    "process = fl.learning.build_federated_averaging_process(lambda: model('celu'))\n"
+    "evaluation = fl.learning.build_federated_evaluation(lambda: model('celu'))\n"
 )
 OF_BOTH = HEAD + (
-    "first, second = model('relu'), model('gelu')\n"
+    "first, second = model('relu'), model('celu')\n"
     "process = fl.learning.build_federated_averaging(first)\n"
     "evaluation = fl.learning.build_federated_evaluation(second)\n"
 )
@@ -52,8 +52,8 @@ def same_path(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "told"),
     [
         (TRANSLATED, "translated to the language's own operations"),
-        (CALLED, "called: `hidden` is a Dense with activation = 'gelu'"),
-        (LIKE_TFF, "called: `hidden` is a Dense with activation = 'gelu'"),
+        (CALLED, "called: `hidden` is a Dense with activation = 'celu'"),
+        (LIKE_TFF, "called: `hidden` is a Dense with activation = 'celu'"),
     ],
     ids=["translated", "called", "like TFF"],
 )
@@ -112,7 +112,7 @@ def test_functions_of_a_model(fed: Fed) -> None:
         ("found = model('relu')", ["run", "m.py:found"], "say which of "),
         ("found = model('relu')", ["run", "m.py:found.predct"], "did you mean `predict`?"),
         (
-            "found = fl.learning.from_keras_model(network('gelu'), 'mse', translate=True)",
+            "found = fl.learning.from_keras_model(network('celu'), 'mse', translate=True)",
             ["check", "m.py"],
             "m.py:12:9",
         ),

@@ -10,6 +10,7 @@ import pytest
 import fedlang as fl
 from fedlang.learning import KerasModel, build_federated_averaging, from_keras_model
 from fedlang.learning.layers import LAYERS
+from fedlang.run.registry import get_executor
 
 from .cases import CASES, Batch, batch_for, uneven
 
@@ -35,6 +36,27 @@ def test_layer_agrees_with_keras(case: str) -> None:
             result = process.next(process.initialize(), [[{"x": x, "y": y}]])
         for path, value in model.weights_of(result.state.weights).items():
             np.testing.assert_allclose(value, trained[path], rtol=1e-5, atol=1e-6, err_msg=path)
+
+
+@pytest.mark.parametrize("strategy", ["vectorised", "blocks", "sequential"])
+@pytest.mark.parametrize(
+    "case",
+    ["residual", "residual with groups", "BatchNormalization of images", "GRU sequence", "Conv1D same", "Concatenate"],
+)
+def test_clients_of_several_sizes_agree_with_the_reference(case: str, strategy: str) -> None:
+    """What is behind a short batch, or behind the last one, counts for no statistic and no derivative."""
+    keras_model = uneven(CASES[case]())
+    model = from_keras_model(keras_model, scores_loss(), translate=True)
+    x, y = batch_for(keras_model, 8)
+    clients = [[8, 5], [3], [], [1, 8, 2], [4]]
+    data = [[{"x": x[:n], "y": y[:n]} for n in client] for client in clients]
+    process = build_federated_averaging(model, client_rate=RATE)
+    found = []
+    for executor in ("reference", get_executor("batched", strategy=strategy)):
+        state = process.run_round(process.initialize(), (data,), executor=executor).state
+        found.append(model.weights_of(state.weights))
+    for path, value in found[0].items():
+        np.testing.assert_allclose(found[1][path], value, rtol=1e-5, atol=1e-6, err_msg=path)
 
 
 def scores_loss() -> Any:

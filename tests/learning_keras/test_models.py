@@ -215,11 +215,41 @@ def own_layer() -> Any:
     return chain(layers().Input((4,)), Dense(3, name="mine"))
 
 
-def branched() -> Any:
+def shared_statistics() -> Any:
+    import keras
+
+    start, norm = layers().Input((4,)), layers().BatchNormalization(name="norm")
+    return keras.Model(start, layers().Dense(3)(norm(norm(start))))
+
+
+def scaled_by_a_number() -> Any:
     import keras
 
     start = layers().Input((4,))
-    return keras.Model(start, layers().Add()([layers().Dense(4)(start), start]))
+    return keras.Model(start, layers().Dense(3)(start) * 2.0)
+
+
+def spread_values() -> Any:
+    import keras
+
+    start = layers().Input((4,))
+    return keras.Model(start, layers().Add()([layers().Dense(4)(start), layers().Dense(1)(start)]))
+
+
+def several_values() -> Any:
+    import keras
+
+    start = layers().Input((5, 4))
+    state = layers().Dense(3)(layers().Flatten()(start))
+    return keras.Model(start, layers().GRU(3, name="gru")(start, initial_state=state))
+
+
+def tokens_beside_an_embedding() -> Any:
+    import keras
+
+    start = layers().Input((5,))
+    looked_up = layers().Flatten()(layers().Embedding(7, 4)(start))
+    return keras.Model(start, layers().Concatenate()([looked_up, layers().Dense(2, name="beside")(start)]))
 
 
 def identity() -> Any:
@@ -242,20 +272,24 @@ def dense(**options: Any) -> Any:
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "unknown layer": (
-        lambda: chain(image(), layers().BatchNormalization(name="norm"), layers().Flatten()),
-        r"`norm` is a BatchNormalization, which has no translation[\s\S]*Conv2D, Dense",
+        lambda: chain(image(), layers().UnitNormalization(name="norm"), layers().Flatten()),
+        r"`norm` is a UnitNormalization, which has no translation[\s\S]*Conv2D, Dense",
     ),
     "own layer": (own_layer, r"`mine` is a Dense of its own"),
     "subclassed": (subclassed, r"Own is a class of its own[\s\S]*Conv2D, Dense[\s\S]*Sequential"),
-    "branches": (branched, r"are no chain[\s\S]*takes 2 values"),
-    "two outputs": (two_outputs, r"are no chain[\s\S]*1 inputs and 2 outputs"),
+    "statistics twice": (shared_statistics, r"`norm` is a BatchNormalization with calls = 2"),
+    "scaled by a number": (scaled_by_a_number, r"is a Multiply with argument 1 = 2\.0"),
+    "spread values": (spread_values, r"is a Add with shapes = \[\(1,\), \(4,\)\]"),
+    "several values": (several_values, r"`gru` is a GRU with initial_state = "),
+    "tokens beside an embedding": (tokens_beside_an_embedding, r"`beside` is a Dense with input = 'whole numbers'"),
+    "two outputs": (two_outputs, r"has 1 input and 2 outputs[\s\S]*one input to one output"),
     "no model": (lambda: "a string", r"a builtins\.str is no Keras 3 model"),
     "no weights": (lambda: chain(layers().Input((4,)), layers().ReLU()), "has no weights"),
     "no layers": (identity, "has no weights"),
     "embedding of floats": (lambda: chain(layers().Input((4,)), layers().ReLU(), layers().Embedding(3, 2)), "input ="),
     "unknown size": (lambda: chain(layers().Input((None, 4)), layers().LSTM(2)), r"has the shape \[None, None, 4\]"),
     "not built": (lambda: chain(layers().Dense(3)), r"has the shape \[None\]"),
-    "activation": (lambda: dense(activation="gelu"), r"`d` is a Dense with activation = 'gelu'[\s\S]*relu"),
+    "activation": (lambda: dense(activation="celu"), r"`d` is a Dense with activation = 'celu'[\s\S]*relu"),
     "own activation": (lambda: dense(activation=lambda x: x), r"Dense with activation = "),
     "penalty": (lambda: dense(kernel_regularizer="l2"), r"kernel_regularizer"),
     "precision": (lambda: dense(dtype="mixed_float16"), r"dtype = 'float16'"),

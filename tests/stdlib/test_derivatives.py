@@ -83,6 +83,8 @@ CASES = [
     )),
     *(one(name, domain="positive") for name in ("log", "log1p", "sqrt", "rsqrt", "reciprocal")),
     *(one(name, domain="apart") for name in ("abs", "sign", "floor", "ceil", "round", "relu")),
+    *(one(name, domain="apart") for name in ("leaky_relu", "elu", "selu", "softsign", "relu6", "hard_sigmoid")),
+    *(one(name) for name in ("gelu", "silu", "mish")),
     *(two(name) for name in ("add", "subtract", "multiply")),
     two("divide", domain="positive"),
     two("pow", domain="positive"),

@@ -101,10 +101,13 @@ fn standardise[...s, k](x: float32[...s, k], epsilon: float32) -> float32[...s, 
 """
 STANDARDISE_GROUPS = """
 ## Mean 0 and variance 1 in each group of channels, over all places `p` (Wu and He, 2018, arXiv:1803.08494).
-fn standardise_groups[n, p, g, c](x: float32[n, p, g, c], epsilon: float32) -> float32[n, p, g, c] {
-  let centred = x - expand(expand(reduce_mean(reduce_mean(x, axis = 3), axis = 1), axis = 1), axis = -1)
-  let variance = reduce_mean(reduce_mean(square(centred), axis = 3), axis = 1)
-  centred * rsqrt(expand(expand(variance, axis = 1), axis = -1) + epsilon)
+fn standardise_groups[n, p, g, c](x: float32[n, p, g, c], gamma: float32[g, c], beta: float32[g, c], epsilon: float32)
+    -> float32[n, p, g, c] {
+  let mean = expand(reduce_mean(reduce_mean(x, axis = 1), axis = 2), axis = 2)
+  let spread = square(x - stop_gradient(expand(mean, axis = 1)))  # a mean's own derivative cancels
+  let variance = expand(reduce_mean(reduce_mean(spread, axis = 1), axis = 2), axis = 2)
+  let scale = gamma * rsqrt(variance + epsilon)
+  x * expand(scale, axis = 1) + expand(beta - mean * scale, axis = 1)
 }
 """
 SCALE_TO_UNIT = """
@@ -117,9 +120,18 @@ MOMENTS = """
 ## Mean and variance of each of `c` channels.
 type Moments[c] = {mean: float32[c], variance: float32[c]}
 
-## The moments of a batch over its examples and all places `p` (Ioffe and Szegedy, 2015, arXiv:1502.03167, algorithm 1).
-fn moments[n, p, c](x: float32[n, p, c]) -> Moments[c] {
+## Batch normalisation (Ioffe and Szegedy, 2015, arXiv:1502.03167, algorithm 1) by the moments given.
+fn normalise[...s, c](x: float32[...s, c], moments: Moments[c], gamma: float32[c], beta: float32[c], epsilon: float32)
+    -> float32[...s, c] {
+  let scale = gamma * rsqrt(moments.variance + epsilon)
+  x * scale + (beta - moments.mean * scale)
+}
+"""
+BATCH_MOMENTS = """
+## The moments of a batch over its examples and all places `p`.
+fn batch_moments[n, p, c](x: float32[n, p, c]) -> Moments[c] {
   let mean = reduce_mean(reduce_mean(x, axis = 1), axis = 0)
-  {mean, variance: reduce_mean(reduce_mean(square(x - mean), axis = 1), axis = 0)}
+  let spread = square(x - stop_gradient(mean))  # a mean's own derivative cancels
+  {mean, variance: reduce_mean(reduce_mean(spread, axis = 1), axis = 0)}
 }
 """

@@ -15,6 +15,7 @@ from typing import Any
 
 from fedlang.learning import errors
 from fedlang.learning.helpers import (
+    BATCH_MOMENTS,
     MOMENTS,
     SCALE_TO_UNIT,
     STANDARDISE,
@@ -212,18 +213,22 @@ def _recurrent(step: Step, weight: Weight, name: str) -> Piece:
 def _layer_normalization(step: Step, weight: Weight) -> Piece:
     _verify_last(step)
     _verify(step, "rms_scaling", getattr(step.layer, "rms_scaling", False), False)
-    value = f"standardise({{x}}, epsilon = {float(step.layer.epsilon)!r})"
-    return Piece(f"{value}{_scale_and_shift(step, weight)}", helpers=(STANDARDISE,))
+    scaled = f" * {weight('gamma')}" if step.layer.scale else ""
+    shifted = f" + {weight('beta')}" if step.layer.center else ""
+    return Piece(
+        f"standardise({{x}}, epsilon = {float(step.layer.epsilon)!r}){scaled}{shifted}", helpers=(STANDARDISE,)
+    )
 
 
 def _group_normalization(step: Step, weight: Weight) -> Piece:
     _verify_last(step)
     *sizes, channels = step.before
     groups = int(step.layer.groups)
-    grouped = f"reshape({{x}}, [n, {_product(sizes)}, {groups}, {channels // groups}])"
-    value = f"standardise_groups({grouped}, epsilon = {float(step.layer.epsilon)!r})"
-    value = f"reshape({value}, [n, {', '.join(map(str, step.before))}])"
-    return Piece(f"{value}{_scale_and_shift(step, weight)}", helpers=(STANDARDISE_GROUPS,))
+    shape = f"{groups}, {channels // groups}"
+    gamma, beta = (f"reshape({each}, [{shape}])" for each in _scale_and_shift(step, weight))
+    grouped = f"reshape({{x}}, [n, {_product(sizes)}, {shape}])"
+    value = f"standardise_groups({grouped}, {gamma}, {beta}, epsilon = {float(step.layer.epsilon)!r})"
+    return Piece(f"reshape({value}, [n, {', '.join(map(str, step.before))}])", helpers=(STANDARDISE_GROUPS,))
 
 
 def _rms_normalization(step: Step, weight: Weight) -> Piece:
@@ -238,32 +243,31 @@ def _batch_normalization(step: Step, weight: Weight) -> Piece:
     _verify_last(step)
     for option in ("synchronized", "renorm"):
         _verify(step, option, getattr(layer, option, False), False)
-    moved = _scale_and_shift(step, weight)
-
-    def by(mean: str, variance: str) -> str:
-        return f"({{x}} - {mean}) * rsqrt({variance} + {float(layer.epsilon)!r}){moved}"
-
-    value = by(weight("moving_mean"), weight("moving_variance"))
+    rest = f"{', '.join(_scale_and_shift(step, weight))}, epsilon = {float(layer.epsilon)!r}"
+    kept = f"{{mean: {weight('moving_mean')}, variance: {weight('moving_variance')}}}"
+    value = f"normalise({{x}}, {kept.replace('{', '{{').replace('}', '}}')}, {rest})"
     if not layer.trainable:
-        return Piece(value)
-    kept, taken = float(layer.momentum), float(f"{1 - layer.momentum:.12g}")
+        return Piece(value, helpers=(MOMENTS,))
+    old, new = float(layer.momentum), float(f"{1 - layer.momentum:.12g}")
     seen = {
-        f"moving_{name}": f"{kept!r} * {weight(f'moving_{name}')} + {taken!r} * {{moments}}.{name}"
+        f"moving_{name}": f"{old!r} * {weight(f'moving_{name}')} + {new!r} * {{moments}}.{name}"
         for name in ("mean", "variance")
     }
     places = _places(step) if len(step.before) > 1 else "expand({x}, axis = 1)"
     return Piece(
         value,
-        helpers=(MOMENTS,),
-        training=by("{moments}.mean", "{moments}.variance"),
-        moments=f"moments({places})",
+        helpers=(MOMENTS, BATCH_MOMENTS),
+        training=f"normalise({{x}}, {{moments}}, {rest})",
+        moments=f"batch_moments({places})",
         seen=seen,
     )
 
 
-def _scale_and_shift(step: Step, weight: Weight) -> str:
-    scaled = f" * {weight('gamma')}" if step.layer.scale else ""
-    return f"{scaled} + {weight('beta')}" if step.layer.center else scaled
+def _scale_and_shift(step: Step, weight: Weight) -> tuple[str, str]:
+    """The weights gamma and beta, or what stands for one that there is not."""
+    plain = f"[float32[{step.before[-1]}]]()"
+    gamma = weight("gamma") if step.layer.scale else f"ones{plain}"
+    return gamma, weight("beta") if step.layer.center else f"zeros{plain}"
 
 
 # ---- several values as one ----

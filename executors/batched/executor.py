@@ -26,6 +26,7 @@ from ..tensorflow.blame import Room, Runnable, warn
 from ..tensorflow.chunks import sequential_work
 from ..tensorflow.guards import guard_rows
 from ..tensorflow.layout import Layout, layout_of
+from ..tensorflow.ready import Ready
 from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES, has_gpu
 from ..tensorflow.together import apart, verify_together
@@ -56,7 +57,8 @@ class BatchedExecutor:
     threads: int = CORES
     notice: Callable[[str], None] = warn
     name: str = "batched"
-    _made: dict[tuple[int, tuple[bool, ...]], Made] = field(default_factory=dict, init=False)
+    _ready: Ready[Made] = field(default_factory=Ready, init=False)
+    _watching: list[list[Made]] = field(default_factory=list, init=False)  # what each that watches keeps
     _numbers: Iterator[int] = field(default_factory=count, init=False)
 
     def __post_init__(self) -> None:
@@ -69,19 +71,18 @@ class BatchedExecutor:
 
     def compile_work(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
         """The work made ready: once for the same graph, as long as the functions that it calls are the same."""
-        key = (id(work), varies)
-        known = self._made.get(key)
-        if known is None or not known.called.are_registered():
-            known = self._made[key] = self._make(work, varies)
-        return known.work
+        made = self._ready.get(work, varies, lambda: self._make(work, varies))
+        for kept in self._watching:
+            kept.append(made)
+        return made
 
     def decision(self, work: Graph) -> Strategy:
         """How a compiled work runs, and why."""
-        return next(made.strategy for made in self._made.values() if made.graph is work)
+        return next(made.strategy for made in self.made() if made.graph is work)
 
     def made(self) -> tuple[Made, ...]:
-        """All works made ready so far, in their order."""
-        return tuple(self._made.values())
+        """The works made ready that are still there, in their order."""
+        return self._ready.works()
 
     def _make(self, work: Graph, varies: tuple[bool, ...]) -> Made:
         called = Called.by(work)
@@ -133,7 +134,7 @@ class BatchedExecutor:
 
     def watched(self, *, measured: bool = True) -> AbstractContextManager[Callable[[], Explanation]]:
         """What runs inside is explained by the function that the block gives, once the block has ended."""
-        return watched(self.name, self.made, measured=measured)
+        return watched(self.name, self._watching, self.made, measured=measured)
 
     def compile_local(self, graph: Graph) -> LocalWork:
         """By the reference, so that the server's bits are the same in all executors."""

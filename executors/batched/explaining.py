@@ -8,14 +8,16 @@ TensorFlow's profile of whatever ran while it was watched; they are longer than 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 
 from fedlang.ir.graph import Graph, Node
 from fedlang.passes.batch import Batched
+from fedlang.run.executor import Chunk, ClientTask
 from fedlang.run.explanation import Explanation, OperationCost, WorkExplanation
 from fedlang.run.externs import Called
+from fedlang.run.sequences import LeafValue
 
 from ..tensorflow.profile import AROUND, Profile, profiled
 from ..tensorflow.start import tf
@@ -27,7 +29,7 @@ from .strategy import Strategy
 from .tally import Tally
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Made:
     """A work made ready: its graph as it came, as it is run by each client, and as it is run by all; how it runs.
 
@@ -42,23 +44,36 @@ class Made:
     work: BatchedWork | ReferenceWork
     label: str
 
+    def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
+        """The work's chunks."""
+        return self.work.run(shared, clients)
+
 
 @contextmanager
-def watched(name: str, works: Callable[[], tuple[Made, ...]], *, measured: bool) -> Iterator[Callable[[], Explanation]]:
-    """Measures what runs inside; the function explains it afterwards."""
+def watched(
+    name: str, watching: list[list[Made]], works: Callable[[], tuple[Made, ...]], *, measured: bool
+) -> Iterator[Callable[[], Explanation]]:
+    """Measures what runs inside; the function explains it afterwards. What is made ready meanwhile is put into a list
+    of `watching`, and so kept until then."""
     profile = Profile()
     for made in works():
         made.work.tallies.clear()
+    kept: list[Made] = []
+    ran: list[Made] = []
 
     def explain() -> Explanation:
-        ran = [made for made in works() if made.work.tallies]
         used = next((m.strategy.estimate.figures for m in ran if m.strategy.estimate is not None), FIXED)
         devices = tuple(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices())
         explanations = tuple(explained(made, used, profile) for made in ran)
         return Explanation(name, devices, asdict(used), explanations, profile.rest)
 
-    with profiled() if measured else nullcontext(profile) as profile:
-        yield explain
+    watching.append(kept)
+    try:
+        with profiled() if measured else nullcontext(profile) as profile:
+            yield explain
+    finally:
+        ran += [made for made in works() if made.work.tallies]
+        watching[:] = [each for each in watching if each is not kept]
 
 
 def explained(made: Made, figures: Figures, profile: Profile) -> WorkExplanation:

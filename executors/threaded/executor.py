@@ -31,6 +31,7 @@ from ..tensorflow.blame import Guarded, Room, warn
 from ..tensorflow.chunks import SequentialWork, sequential_work
 from ..tensorflow.guards import guard_rows
 from ..tensorflow.pool import in_order, looked_ahead, new_pool
+from ..tensorflow.ready import Ready
 from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES
 from ..tensorflow.work import read_chunks
@@ -74,7 +75,7 @@ class ThreadedWork:
         return max(1, min(most, -(-len(clients) // (2 * self.threads))))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Made:
     """A work made ready: its graph, and the functions from Python that it was compiled with."""
 
@@ -82,19 +83,22 @@ class Made:
     called: Called
     work: ClientWork
 
+    def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
+        """The work's chunks."""
+        return self.work.run(shared, clients)
+
 
 @dataclass(slots=True, eq=False)
 class ThreadedExecutor:
     """Clients on threads. A chunk has at most `chunk` clients; else as many as can wait with what they send.
 
-    `refused` says of works that TensorFlow cannot run why; the reference runs those.
+    Works that TensorFlow cannot run are the reference's.
     """
 
     threads: int = CORES
     chunk: int | None = None
     name: str = "threaded"
-    refused: dict[int, str] = field(default_factory=dict, init=False)
-    _made: dict[tuple[int, tuple[bool, ...]], Made] = field(default_factory=dict, init=False)
+    _ready: Ready[Made] = field(default_factory=Ready, init=False)
 
     def __post_init__(self) -> None:
         check_count(self.name, "threads", self.threads)
@@ -103,19 +107,14 @@ class ThreadedExecutor:
 
     def compile_work(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
         """The work made ready: once for the same graph, as long as the functions that it calls are the same."""
-        key = (id(work), varies)
-        known = self._made.get(key)
-        if known is None or not known.called.are_registered():
-            known = self._made[key] = Made(work, Called.by(work), self._make(work, varies))
-        return known.work
+        return self._ready.get(work, varies, lambda: Made(work, Called.by(work), self._make(work, varies)))
 
     def _make(self, work: Graph, varies: tuple[bool, ...]) -> ClientWork:
         try:
             compiled = sequential_work(guard_rows(move_maps(work)), varies)
             chunk = sequential_size(work) if self.chunk is None else self.chunk
             return ThreadedWork(compiled, work, varies, self.threads, chunk, spreads(cost_of(work)), Room(warn))
-        except Unsupported as reason:
-            self.refused[id(work)] = str(reason)
+        except Unsupported:
             return ReferenceExecutor().compile_work(work, varies)
 
     def compile_local(self, graph: Graph) -> LocalWork:

@@ -346,20 +346,26 @@ class Process:
     """A process: `initialize(seed)`, `next(state, data)`, its other methods, and its settings."""
 
     def __init__(
-        self, name: str, methods: Mapping[str, Computation], settings: Mapping[str, Any], declared: tuple[str, ...] = ()
+        self,
+        name: str,
+        methods: Mapping[str, Computation],
+        settings: Mapping[str, Any],
+        declared: Mapping[str, Type],  # a setting without a default has no value yet
     ) -> None:
         self.name = name
-        self._declared = declared or tuple(settings)  # a setting without a default has no value yet
+        self._declared = dict(declared)
         self._methods = dict(methods)
         self.settings = Record(settings)
 
     def with_settings(self, **changes: Any) -> Self:
-        """The same process with other settings. Nothing is compiled again."""
-        for word in changes:
+        """The same process with other settings. Nothing is compiled again. Raises `DiagnosticError` for a setting that
+        there is not, or a value that is not of its type."""
+        for word, value in changes.items():
             if word not in self._declared:
                 near = nearest(word, list(self._declared))
                 hint = f"; did you mean `{near}`?" if near else f"; it has: {', '.join(self._declared) or 'none'}"
                 raise errors.wrong_call(self.name, f"it has no setting `{word}`{hint}")
+            encode(self._declared[word], value, word)
         other = copy(self)
         other._methods = {name: method.with_settings(changes) for name, method in self._methods.items()}
         other.settings = Record({**self.settings, **changes})

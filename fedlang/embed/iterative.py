@@ -46,7 +46,7 @@ class IterativeProcess(Process):
             )
         else:
             first, following = _computations(initialize_fn, next_fn)
-            super().__init__("process", {"initialize": first, "next": following}, {})
+            super().__init__("process", {"initialize": first, "next": following}, {}, {})
         first, following = self.method("initialize"), self.method("next")
         self.state_type: Type = _state_type(following)
         _verify_fits(f"what `{first.name}` gives", first.type_signature.result, self.state_type)

@@ -69,7 +69,7 @@ class Package:
             method: self._computation(Entry(name, method), settings)
             for method in method_names(self.unit.checker, Symbol("", name))
         }
-        return Process(name, methods, settings, tuple(parameter.name for parameter in checked.parameters))
+        return Process(name, methods, settings, {parameter.name: parameter.type for parameter in checked.parameters})
 
     def _computation(self, entry: Entry, settings: Mapping[str, Any] | None = None) -> Computation:
         name = f"{entry.name}.{entry.method}" if entry.method else entry.name

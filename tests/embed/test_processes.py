@@ -93,3 +93,10 @@ def test_a_result_of_a_client_that_took_no_part() -> None:
     assert found["anna"] == 2
     with pytest.raises(fl.DiagnosticError, match=r"FED0618(.|\n)*did you mean `anna`"):
         found["ana"]
+
+
+def test_a_setting_of_another_type_is_told_of_at_once() -> None:
+    for wrong in ("fast", [1.0, 2.0], None):
+        with pytest.raises(fl.DiagnosticError, match="`rate`"):
+            P.counting.with_settings(rate=wrong)
+    assert P.counting.with_settings(rate=2).settings.rate == 2

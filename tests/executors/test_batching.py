@@ -102,7 +102,8 @@ def hold_on_tensorflow(graph: Graph, varies: tuple[bool, ...], values: Any, expe
     shared = [v for v, differs in zip(values[0], varies, strict=True) if not differs]
     own = [tuple(v for v, differs in zip(each, varies, strict=True) if differs) for each in values]
     seen = 0
-    for chunk in executor.compile_work(graph, varies).run(shared, tasks_of(own)):
+    work = executor.compile_work(graph, varies)
+    for chunk in work.run(shared, tasks_of(own)):
         assert not chunk.failures
         for k, position in enumerate(chunk.positions):
             compare([result[k] for result in chunk.results], expected[position], f"client {position}, {strategy}")
@@ -531,7 +532,8 @@ def test_what_cannot_be_batched_says_why_and_runs_one_by_one() -> None:
     assert caught.value.node.op == "reshape"
     executor = BatchedExecutor(threads=1)
     values = [(floats(2, 3, n),) for n in LENGTHS]
-    (chunk,) = executor.compile_work(graph, (True,)).run([], tasks_of(values))
+    work = executor.compile_work(graph, (True,))
+    (chunk,) = work.run([], tasks_of(values))
     for k, (own,) in enumerate(values):
         np.testing.assert_array_equal(chunk.results[0][k], own.reshape(2, -1))
     assert executor.decision(graph).name == "sequential"

@@ -3,6 +3,8 @@ any chunk."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,10 +106,11 @@ def test_one_by_one_neither_threads_nor_chunks_nor_the_executor_change_a_bit() -
 def test_one_trace_serves_rounds_of_other_cohorts(strategy: str) -> None:
     graph, weights, values = setting((FEATURES, CLASSES))
     executor = BatchedExecutor(strategy=strategy, chunk=16)
+    made: Any = executor.compile_work(graph, (False, False, True, True))
     for cohort in (values, values[:3], values[5:], [(Rows(x.rows[:3]), Rows(y.rows[:3])) for x, y in values[2:9]]):
         run(executor, graph, weights, cohort)
-    work: Any = executor.compile_work(graph, (False, False, True, True))
-    traces = work.work.program.traces() if strategy == "sequential" else work.work.traces()
+    work = made.work.work
+    traces = work.program.traces() if strategy == "sequential" else work.traces()
     assert traces == 1
 
 
@@ -148,3 +151,15 @@ def test_no_more_clients_are_read_than_chunks_are_alive() -> None:
         next(chunks)
         assert len(read) <= most
         chunks.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("executor", [ThreadedExecutor(), BatchedExecutor()])
+def test_work_that_nobody_holds_is_let_go_of(executor: ThreadedExecutor | BatchedExecutor) -> None:
+    graph, weights, values = setting((FEATURES, CLASSES))
+    work = executor.compile_work(graph, (False, False, True, True))
+    list(work.run(weights, tasks_of(values)))
+    assert executor.compile_work(graph, (False, False, True, True)) is work
+    gone = weakref.ref(work)
+    del work
+    gc.collect()
+    assert gone() is None

@@ -100,5 +100,5 @@ def test_threads_stay_from_run_to_run() -> None:
     work = executor.compile_work(training_graph((8, 3), 4), (False, False, True, True))
     for _ in range(2):
         list(work.run(weights_of((8, 3)), tasks_of(data_of(SIZES, 8, 3))))
-    names = {thread.name for thread in work.pool._threads}  # type: ignore[attr-defined]
+    names = {thread.name for thread in work.work.pool._threads}  # type: ignore[attr-defined]
     assert names == {"fedlang-clients_0", "fedlang-clients_1"}

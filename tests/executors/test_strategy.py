@@ -17,7 +17,7 @@ from fedlang.executors.batched.figures import FIXED, Figures
 from fedlang.executors.batched.strategy import choose, chunk_size, sequential_size, spreads, usual_steps
 from fedlang.executors.tensorflow.work import STEP
 from fedlang.executors.threaded import ThreadedExecutor
-from fedlang.executors.threaded.executor import ThreadedWork
+from fedlang.executors.threaded.executor import Made, ThreadedWork
 from fedlang.ir.graph import Graph
 from fedlang.passes.batch import Batched, batch_graph
 from tests.executors.training import data_of, tasks_of, training_graph, weights_of
@@ -103,8 +103,9 @@ def test_what_a_chunk_sends_fits_the_memory() -> None:
     assert sequential_size(training_graph((4096, 4000), 4)) == 4
     assert sequential_size(training_graph((4096, 65536), 4)) == 1
     work = ThreadedExecutor().compile_work(training_graph((4096, 4000), 4), (False, False, True, True))
-    assert isinstance(work, ThreadedWork)
-    assert work.chunk == 4
+    assert isinstance(work, Made)
+    assert isinstance(work.work, ThreadedWork)
+    assert work.work.chunk == 4
 
 
 @pytest.mark.parametrize(("clients", "expected"), [(1, [1]), (10, [5, 5]), (64, [32, 32]), (65, [17, 17, 17, 14])])

@@ -371,8 +371,7 @@ def _take_chunk(chunk: Chunk, phase: Phase, accumulators: list[Accumulator], run
 
 def _part(chunk: Chunk, aggregate: Aggregate) -> Part:
     values = tuple(chunk.results[index] for index in aggregate.values or (aggregate.value,))
-    weight = chunk.results[aggregate.weight] if aggregate.weight >= 0 else None
-    assert not isinstance(weight, list), "a weight is a scalar"
+    weight = np.asarray(chunk.results[aggregate.weight]) if aggregate.weight >= 0 else None
     return Part(chunk.positions, chunk.ids, values, weight)
 
 

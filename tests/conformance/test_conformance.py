@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fedlang as fl
 from fedlang.executors.reference import ReferenceExecutor
 from fedlang.ir.operations import OPERATIONS
+from fedlang.run.executor import value_of
 from fedlang.run.registry import EXECUTORS, get_executor
 from fedlang.testing import ConformanceError, check_executor, check_program, conformance_programs
 
@@ -149,3 +151,20 @@ def test_a_faulty_executor_is_a_failure_of_the_program(chunks: Any, said: str) -
     assert str(caught.value).startswith("matrix products: ")
     assert said in str(caught.value)
     assert "ZeroDivision" in said or "the executor `faulty` gives" in str(caught.value)
+
+
+def test_results_may_be_lists_weights_too() -> None:
+    class Lists(ReferenceExecutor):
+        def compile_work(self, work: Any, varies: Any) -> Any:
+            inner = ReferenceExecutor().compile_work(work, varies)
+
+            def run(shared: Any, clients: Any) -> Any:
+                for chunk in inner.run(shared, clients):
+                    yield replace(
+                        chunk, results=tuple([value_of(r, k) for k in range(len(chunk.ids))] for r in chunk.results)
+                    )
+
+            return SimpleNamespace(run=run)
+
+    made = fl.loads("fed g(x: <float32>@CLIENTS, w: <float32>@CLIENTS) { federated_mean(x, w) }")
+    assert made.g.run(([1.0, 3.0, 5.0], [1.0, 1.0, 2.0]), executor=Lists("lists")) == 3.5

@@ -141,6 +141,17 @@ def _variables(model: Any) -> dict[FieldPath, Any]:
     return {field_path(path): each for path, each in zip(paths, found, strict=True)}
 
 
+def _without_derivative(predicted: Any) -> Any:
+    """Predictions as a constant, with the mask that layers gave them: masked steps count for no metric."""
+    import tensorflow as tf
+
+    still = tf.stop_gradient(predicted)
+    mask = getattr(predicted, "_keras_mask", None)
+    if mask is not None:
+        still._keras_mask = mask
+    return still
+
+
 def _is_float(variable: Any) -> bool:
     return "float" in str(variable.dtype)
 
@@ -212,7 +223,7 @@ class _Judged:
         examples = tf.cast(count if rows is None else rows, tf.float32)
         found = {"examples": [examples], "loss": [examples * loss]}
         # What is only reported has no part in the derivative, which it may not have everywhere.
-        still = tf.nest.map_structure(tf.stop_gradient, predicted)
+        still = tf.nest.map_structure(_without_derivative, predicted)
         found |= {metric.name: metric.sums(y, still, own) for metric in self.metrics}
         return loss, [leaf for name in sorted(found) for leaf in found[name]]
 

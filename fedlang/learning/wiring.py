@@ -104,8 +104,9 @@ class _Walk:
             raise errors.several_ends(model.name, len(model.inputs), len(model.outputs))
         places = {id(tensor): place for tensor, place in zip(model.inputs, given, strict=True)}
         for tensor, operation, node in _in_order(model.outputs[0], places.keys()):
+            _verify_layer(operation, self.known)
             _verify_call(operation, node)
-            places[id(tensor)] = self._call(operation, path, tuple(places[id(each)] for each in node.input_tensors))
+            places[id(tensor)] = self._call(operation, path, tuple(places[id(each)] for each in _given(node)))
         return places[id(model.outputs[0])]
 
     def _call(self, layer: Any, path: tuple[str, ...], given: tuple[int, ...]) -> int:
@@ -141,7 +142,7 @@ def _in_order(output: Any, given: Any) -> Iterator[tuple[Any, Any, Any]]:
             continue
         history = tensor._keras_history
         node = history.operation._inbound_nodes[history.node_index]
-        missing = [each for each in node.input_tensors if id(each) not in done]
+        missing = [each for each in _given(node) if id(each) not in done]
         if missing:
             waiting.extend(reversed(missing))
             continue
@@ -153,17 +154,27 @@ def _verify_layer(layer: Any, known: Sequence[str]) -> None:
     import keras
 
     kind = type(layer).__name__
+    if isinstance(layer, keras.Model):
+        return  # its layers are looked at one by one
     if not is_keras_class(layer):
         raise errors.own_layer(layer.name, kind, known)
     if kind not in known or not (isinstance(layer, keras.layers.Layer) or kind in OPERATORS):
         raise errors.unknown_layer(layer.name, kind, known)
 
 
+def _given(node: Any) -> list[Any]:
+    """The values of the model that a call is given in their places. Those by name, such as masks, are refused."""
+    return [each for each in _arguments(node) if hasattr(each, "_keras_history")]
+
+
+def _arguments(node: Any) -> list[Any]:
+    return [each for part in node.arguments.args for each in (part if isinstance(part, list | tuple) else [part])]
+
+
 def _verify_call(operation: Any, node: Any) -> None:
     """A call with values of the model and nothing else, but for `training`: what the model is called with counts."""
-    found = [each for part in node.arguments.args for each in (part if isinstance(part, list | tuple) else [part])]
     options = {name: value for name, value in node.arguments.kwargs.items() if value is not None and name != "training"}
-    options |= {f"argument {k}": each for k, each in enumerate(found) if not hasattr(each, "_keras_history")}
+    options |= {f"argument {k}": each for k, each in enumerate(_arguments(node)) if not hasattr(each, "_keras_history")}
     for option, value in options.items():
         raise errors.unsupported_option(
             operation.name, type(operation).__name__, option, value, "a call without options"

@@ -233,3 +233,27 @@ def test_own_metrics_of_compile_are_taken_in_every_form(wrap: Callable[[Any], An
         found = measured(from_compiled_keras_model(made, (X, BITS)), BITS)
         name = "own" if metric is not mine else "mine"
         assert found[name] == pytest.approx(expected[name], rel=1e-5)
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_masked_steps_count_for_no_metric(executor: str) -> None:
+    import keras
+
+    keras.utils.set_random_seed(4)
+    layers = keras.layers
+    inner = [layers.Embedding(7, 3, mask_zero=True), layers.LSTM(4, return_sequences=True), layers.Dense(3, "softmax")]
+    made = keras.Sequential([layers.Input((6,), dtype="int32"), *inner])
+    x = np.random.default_rng(0).integers(1, 7, (6, 6)).astype(np.int32)
+    x[np.arange(6)[None] >= np.arange(1, 7)[:, None]] = 0
+    y = np.random.default_rng(1).integers(0, 3, (6, 6)).astype(np.int32)
+    top = keras.metrics.SparseTopKCategoricalAccuracy(2, name="top2")
+    made.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy", top])
+    model = from_compiled_keras_model(made, (x, y))
+    assert model.calls
+    with fl.executor(executor):
+        found = build_federated_evaluation(model)(
+            model.weights, [[{"x": x[:2], "y": y[:2]}], [{"x": x[2:], "y": y[2:]}]]
+        )
+    expected = made.evaluate(x, y, verbose=0, return_dict=True)
+    assert found.accuracy == pytest.approx(expected["accuracy"])
+    assert found.top2 == pytest.approx(expected["top2"])

@@ -84,16 +84,18 @@ def _float_floor_divide(a: Any, b: Any) -> Any:
     return tf.where(tf.equal(b, 0), a / b, whole)
 
 
-def _row(x: Any, other: Any) -> Any:
-    """`x`; a row that is added to a product whose first factor is transposed, without its axis of size 1.
+def _add(a: Any, b: Any) -> Any:
+    """The sum. TensorFlow makes one operation of a product and a row that is added to it, and of what follows; where the
+    product's first factor is transposed, its operation fails for rows of two axes and for most of what may follow."""
+    for product, row in ((a, b), (b, a)):
+        if _is_transposed(product) and row.shape.rank == 2 and row.shape[0] == 1:
+            return tf.add_n([product, row if product.shape[0] == 1 else tf.broadcast_to(row, tf.shape(product))])
+    return tf.add(a, b)
 
-    TensorFlow makes one operation of a product and the row added to it, and for transposed factors it has one that
-    fails for rows of two axes.
-    """
-    is_row = x.shape.rank == 2 and x.shape[0] == 1
-    if is_row and other.op.type == "MatMul" and other.op.get_attr("transpose_a"):
-        return tf.reshape(x, [-1])
-    return x
+
+def _is_transposed(x: Any) -> bool:
+    """Whether it is a product whose first factor is transposed."""
+    return bool(x.op.type == "MatMul" and x.op.get_attr("transpose_a"))
 
 
 def _power(a: Any, b: Any) -> Any:
@@ -180,7 +182,7 @@ UNARY: dict[str, Callable[[Any], Any]] = {
 }
 
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
-    "add": lambda a, b: tf.add(_row(a, b), _row(b, a)),
+    "add": _add,
     "subtract": tf.subtract,
     "multiply": tf.multiply,
     "divide": tf.divide,

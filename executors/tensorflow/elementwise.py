@@ -85,8 +85,11 @@ def _float_floor_divide(a: Any, b: Any) -> Any:
 
 
 def _add(a: Any, b: Any) -> Any:
-    """The sum. TensorFlow makes one operation of a product and a row that is added to it, and of what follows; where the
-    product's first factor is transposed, its operation fails for rows of two axes and for most of what may follow."""
+    """The sum.
+
+    TensorFlow makes one operation of a product and a row that is added to it, and of what follows. Where the product's
+    first factor is transposed, its operation fails for rows of two axes, and for most of what may follow.
+    """
     for product, row in ((a, b), (b, a)):
         if _is_transposed(product) and row.shape.rank == 2 and row.shape[0] == 1:
             return tf.add_n([product, row if product.shape[0] == 1 else tf.broadcast_to(row, tf.shape(product))])
@@ -95,7 +98,8 @@ def _add(a: Any, b: Any) -> Any:
 
 def _is_transposed(x: Any) -> bool:
     """Whether it is a product whose first factor is transposed."""
-    return bool(x.op.type == "MatMul" and x.op.get_attr("transpose_a"))
+    op = getattr(x, "op", None)  # what is computed at once has none
+    return bool(op is not None and op.type == "MatMul" and op.get_attr("transpose_a"))
 
 
 def _power(a: Any, b: Any) -> Any:

@@ -82,7 +82,8 @@ class Watching:
 
 def models_document(origins: tuple[Origin, ...]) -> dict[str, Any]:
     """What a JSON document has of the models that a program came from; nothing where it came from none."""
-    return {"models": [asdict(origin) for origin in origins]} if origins else {}
+    told = [{"model": origin.model, "calls": origin.calls, "reason": origin.reason} for origin in origins]
+    return {"models": told} if told else {}
 
 
 def _show(found: Explanation | None, name: str) -> None:

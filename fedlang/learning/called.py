@@ -31,7 +31,7 @@ from fedlang.learning.signature import Signature
 from fedlang.learning.specs import float_type
 from fedlang.learning.text import FieldPath, Module, nest, print_function, print_record, print_seen, print_settle
 from fedlang.learning.translation import Translation
-from fedlang.run.externs import register_extern
+from fedlang.run.externs import Lent
 
 SEED = "seed_generator_state"
 _numbers = count(1)
@@ -47,7 +47,12 @@ def call_model(
     output = calls.output()
     judged = _Judged(calls, loss, factors, metrics_of(metrics, loss, spec.y, output))
     name = f"{field_name(model.name)}_{next(_numbers)}"
-    declarations = (*_types(calls, judged), *_step(name, calls, judged), *_judgement(name, calls, judged, output))
+    functions = Lent()
+    declarations = (
+        *_types(calls, judged),
+        *_step(name, calls, judged, functions),
+        *_judgement(name, calls, judged, output, functions),
+    )
     imports = {"learning.evaluation": frozenset({"evaluate"}), "learning.model": frozenset({"count"})}
     return Translation(
         Module(f"The Keras model `{model.name}`, called.", imports, declarations),
@@ -59,6 +64,7 @@ def call_model(
         ),
         titles={metric.name: metric.name for metric in judged.metrics},
         report={"loss": "float32", **{metric.name: metric.type for metric in judged.metrics}, "examples": "float32"},
+        functions=functions,
     )
 
 
@@ -243,18 +249,14 @@ class _Judged:
         return [leaf for name in sorted(found) for leaf in found[name]]
 
 
-def _register(name: str, function: Callable[..., Any], specs: Sequence[Any]) -> None:
-    register_extern(name, TensorFlowExtern(_traced(function, specs)))
-
-
-def _register_padded(
-    name: str, function: Callable[..., Any], padded: Callable[..., Any], specs: Sequence[Any], mixing: str
-) -> None:
+def _batched(
+    function: Callable[..., Any], padded: Callable[..., Any], specs: Sequence[Any], mixing: str
+) -> TensorFlowExtern:
     """A function of batches; its form for padded ones too, where nothing mixes examples."""
     import tensorflow as tf
 
     form = None if mixing else _traced(padded, [*specs, tf.TensorSpec([], tf.int32)])
-    register_extern(name, TensorFlowExtern(_traced(function, specs), padded=form, apart=mixing))
+    return TensorFlowExtern(_traced(function, specs), padded=form, apart=mixing)
 
 
 def _traced(function: Callable[..., Any], specs: Sequence[Any]) -> Any:
@@ -278,12 +280,13 @@ def _types(calls: Calls, judged: _Judged) -> Iterator[str]:
         yield print_seen({path: shapes[path] for path in calls.seen})
 
 
-def _step(name: str, calls: Calls, judged: _Judged) -> Iterator[str]:
+def _step(name: str, calls: Calls, judged: _Judged, functions: Lent) -> Iterator[str]:
     import tensorflow as tf
 
     key = tf.TensorSpec([2], tf.uint32)
     specs = [*calls.specs, *calls.spec.batch_specs, key]
-    _register_padded(f"{name}_step", judged.step, judged.padded_step, specs, judged.mixing(training=True))
+    step = _batched(judged.step, judged.padded_step, specs, judged.mixing(training=True))
+    functions.register(f"{name}_step", step)
     result = "{loss: float32, seen: Seen, sums: Sums}" if calls.seen else "{loss: float32, sums: Sums}"
     yield f"extern fn {name}_step(w: Weights, batch: Example[?], key: Key) -> {result}"
     yield print_function(
@@ -293,12 +296,13 @@ def _step(name: str, calls: Calls, judged: _Judged) -> Iterator[str]:
         yield print_settle(calls.variables, calls.seen, f"{name}_step(w, batch, key).seen")
 
 
-def _judgement(name: str, calls: Calls, judged: _Judged, output: Any) -> Iterator[str]:
+def _judgement(name: str, calls: Calls, judged: _Judged, output: Any, functions: Lent) -> Iterator[str]:
     import tensorflow as tf
 
     specs = [*calls.specs, *calls.spec.batch_specs]
-    _register_padded(f"{name}_measure", judged.measure, judged.padded_measure, specs, judged.mixing(training=False))
-    _register(f"{name}_finish", judged.finish, _sum_specs(judged.metrics))
+    measure = _batched(judged.measure, judged.padded_measure, specs, judged.mixing(training=False))
+    functions.register(f"{name}_measure", measure)
+    functions.register(f"{name}_finish", TensorFlowExtern(_traced(judged.finish, _sum_specs(judged.metrics))))
     yield f"extern fn {name}_measure(w: Weights, batch: Example[?]) -> Sums"
     yield f"extern fn {name}_finish(sums: Sums) -> Measured"
     yield print_function("measure(w: Weights, batch: Example[?]) -> Sums", [f"{name}_measure(w, batch)"])
@@ -308,7 +312,8 @@ def _judgement(name: str, calls: Calls, judged: _Judged, output: Any) -> Iterato
         "  evaluate({measure, finish}, weights, data)\n}"
     )
     if isinstance(output, tf.TensorSpec):
-        _register(f"{name}_predict", _predict(calls), [*calls.specs, *calls.spec.x_specs])
+        predict = _traced(_predict(calls), [*calls.specs, *calls.spec.x_specs])
+        functions.register(f"{name}_predict", TensorFlowExtern(predict))
         given = f"w: Weights, x: {calls.spec.x_batch}"
         result = f"{output.dtype.name}[{', '.join(map(str, ('?', *output.shape[1:])))}]"
         yield f"extern fn {name}_predict({given}) -> {result}"

@@ -10,6 +10,7 @@ The algorithms are those of `learning.reporting` in the language; here is only w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -29,7 +30,7 @@ from fedlang.learning.spelling import Spelled
 from fedlang.learning.subjects import Subject, subject_of
 from fedlang.learning.text import print_function
 from fedlang.learning.wiring import verify_is_keras
-from fedlang.run.externs import register_extern
+from fedlang.run.externs import Lent
 from fedlang.source import Source
 
 _numbers = count(1)
@@ -127,7 +128,8 @@ def _process(
         "learning.optimizers": names,
         **aggregator_imports(aggregator),
     }
-    weighs = [] if client_weight_fn is None else list(_weigher(client_weight_fn, subject))
+    functions = Lent()
+    weighs = [] if client_weight_fn is None else list(_weigher(client_weight_fn, subject, functions))
     process = (
         "process trained(trainable: Trainable, non_trainable: NonTrainable, seed: int32 = 0)\n"
         f"  = reported_averaging(trainable, non_trainable, {learner}, fine, {weigh}, summary,\n"
@@ -135,16 +137,20 @@ def _process(
     )
     allows = ("collect",) if "aggregators.median" in imports else ()
     module = subject.module.with_more({k: v for k, v in imports.items() if v}, [*weighs, process], allows)
-    found = _package(module.text, "federated averaging", subject).entry("trained")
+    found = _package(module.text, "federated averaging", subject, functions).entry("trained")
     assert isinstance(found, Process)
     return LearningProcess(found.with_settings(seed=seed, **subject.settings), subject)
 
 
-def _package(text: str, what: str, subject: Subject) -> Package:
-    return package_of(Source(f"<{what} of {subject.name}>", text), None, (subject.origin,))
+def _package(text: str, what: str, subject: Subject, functions: Lent | None = None) -> Package:
+    """The module, checked. Its programs hold the functions that it calls."""
+    origin = subject.origin
+    if functions is not None:
+        origin = replace(origin, functions=(*origin.functions, functions))
+    return package_of(Source(f"<{what} of {subject.name}>", text), None, (origin,))
 
 
-def _weigher(function: Callable[[Any], Any], subject: Subject) -> list[str]:
+def _weigher(function: Callable[[Any], Any], subject: Subject, functions: Lent) -> list[str]:
     """`weigh`: the user's function of a report, which TensorFlow runs."""
     import tensorflow as tf
 
@@ -154,7 +160,7 @@ def _weigher(function: Callable[[Any], Any], subject: Subject) -> list[str]:
     def weigh(*leaves: Any) -> list[Any]:
         return [tf.cast(function(spec.nest_of(iter(leaves))), tf.float32)]
 
-    register_extern(name, TensorFlowExtern(tf.function(weigh, input_signature=spec.specs, autograph=False)))
+    functions.register(name, TensorFlowExtern(tf.function(weigh, input_signature=spec.specs, autograph=False)))
     head = "(report: Report) -> float32"
     return [
         f"extern fn {name}{head}",

@@ -44,7 +44,7 @@ class KerasModel:
     @property
     def origin(self) -> Origin:
         """The model as programs that are made of it tell of it."""
-        return Origin(self.keras_model.name, self.calls, self.reason)
+        return Origin(self.keras_model.name, self.calls, self.reason, (self.translation.functions,))
 
     @property
     def module(self) -> Module:

@@ -24,7 +24,7 @@ from fedlang.learning.optimizers import optimizer_of
 from fedlang.learning.text import Module, nest, print_function, print_record
 from fedlang.learning.variables import GROUPS, VariableModel
 from fedlang.learning.wiring import is_keras_model
-from fedlang.run.externs import register_extern
+from fedlang.run.externs import Lent
 from fedlang.source import Source
 from fedlang.syntax import tree
 from fedlang.syntax.parser import Parsed
@@ -185,6 +185,7 @@ def _of_class(model: VariableModel) -> Subject:
     types = {group: _record({each.field: each.type for each in model.variables[group]}) for group in GROUPS}
     output, declared = _output(model)
     names = _fields_of(output.type_signature.result)
+    functions = Lent()
     results = {each: f"found.{each}" for each in names} if names else {"value": "found"}
     call = f"{output.declared_name}(reports)"
     declarations = (
@@ -194,7 +195,7 @@ def _of_class(model: VariableModel) -> Subject:
         "type Local = {kept: Kept, slope: Trainable, examples: float32}",
         f"type Batch = {model.batch.type}",
         f"type Report = {print_record(model.report_type)}",
-        *_class_functions(name, model),
+        *_class_functions(name, model, functions),
         declared,
         _summary(call, (), results),
         f"fed evaluation(model: {MODEL}@SERVER, data: <Batch*>@CLIENTS) {{\n"
@@ -204,7 +205,7 @@ def _of_class(model: VariableModel) -> Subject:
     )
     imports = {"learning.model": frozenset({"count"})}
     return Subject(
-        Origin(model.name, calls=True, reason=BY_CLASS),
+        Origin(model.name, calls=True, reason=BY_CLASS, functions=(functions,)),
         Module(f"The model `{model.name}`, a class of variables.", imports, declarations),
         {each.field: each.start for each in model.variables["trainable"]},
         {each.field: each.start for each in model.variables["non_trainable"]},
@@ -231,15 +232,15 @@ def _fields_of(type: Type) -> tuple[str, ...]:
     return tuple(name for name, _ in type.fields) if isinstance(type, RecordType) else ()
 
 
-def _class_functions(name: str, model: VariableModel) -> Iterator[str]:
+def _class_functions(name: str, model: VariableModel, functions: Lent) -> Iterator[str]:
     import tensorflow as tf
 
     state, batch = model.specs(*GROUPS), model.batch.specs
     starts = [model.variables["local"][k].start for k in model.order("local")]
-    _register(f"{name}_start", lambda: [tf.constant(start) for start in starts], [])
-    _register(f"{name}_report", model.report, state)
-    _register(f"{name}_forward", model.forward, [*state, *batch])
-    _register(f"{name}_gradient", model.gradient, [*state, *batch])
+    _lend(functions, f"{name}_start", lambda: [tf.constant(start) for start in starts], [])
+    _lend(functions, f"{name}_report", model.report, state)
+    _lend(functions, f"{name}_forward", model.forward, [*state, *batch])
+    _lend(functions, f"{name}_gradient", model.gradient, [*state, *batch])
     taken = f"{TAKEN}, kept: Kept"
     if starts:
         yield f"extern fn {name}_start() -> Kept"
@@ -253,7 +254,7 @@ def _class_functions(name: str, model: VariableModel) -> Iterator[str]:
         "{weights: Trainable, local: Local, examples: float32}",
     )
     if model.trains:
-        _register(f"{name}_train", model.train, [*state, *batch])
+        _lend(functions, f"{name}_train", model.train, [*state, *batch])
         yield f"extern fn {name}_train({taken}, batch: Batch) -> {{examples: float32, kept: Kept, weights: Trainable}}"
         yield print_function(
             f"step{head} -> {result}",
@@ -294,7 +295,7 @@ def _class_functions(name: str, model: VariableModel) -> Iterator[str]:
     )
 
 
-def _register(name: str, function: Callable[..., Any], specs: list[Any]) -> None:
+def _lend(functions: Lent, name: str, function: Callable[..., Any], specs: list[Any]) -> None:
     import tensorflow as tf
 
-    register_extern(name, TensorFlowExtern(tf.function(function, input_signature=specs, autograph=False)))
+    functions.register(name, TensorFlowExtern(tf.function(function, input_signature=specs, autograph=False)))

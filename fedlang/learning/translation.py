@@ -19,6 +19,7 @@ from fedlang.learning.names import field_path, verify_no_clash
 from fedlang.learning.specs import Part, float_type
 from fedlang.learning.text import FieldPath, Module, nest, print_function, print_record
 from fedlang.learning.wiring import INPUT, Step
+from fedlang.run.externs import Lent
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Translation:
     """A module, the Keras variable behind each leaf of its `Weights`, and what its declarations are called.
 
     `sums` is the type that `measure` gives, `measure_training` declares its counterpart with a key, while training,
-    where that differs. `titles` are Keras's names for the metrics, `report` the fields of the sums and their types;
-    `settles` says whether there is a function `settle`.
+    where that differs. `functions` are those of Python that it calls. `titles` are Keras's names for the metrics,
+    `report` the fields of the sums and their types; `settles` says whether there is a function `settle`.
     """
 
     module: Module
@@ -37,6 +38,7 @@ class Translation:
     measure_training: str = ""
     titles: Mapping[str, str] = field(default_factory=dict)
     report: Mapping[str, Any] = field(default_factory=dict)
+    functions: Lent = field(default_factory=Lent, repr=False)
 
 
 def translate(

@@ -1,6 +1,7 @@
 """Python functions that programs call by name (`extern` nodes).
 
-A process-wide table: what a program names is looked up when it runs.
+A process-wide table: what a program names is looked up when it runs. What is registered stays; what is `Lent` is there
+as long as whoever needs it, so that a model that was tried is not kept for ever.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+from weakref import WeakValueDictionary
 
 from fedlang.ir.graph import Graph
 from fedlang.run.errors import extern_without_call, no_derivative, unknown_extern
@@ -40,6 +42,19 @@ class Differentiable(Extern, Protocol):
 
 
 _registered: dict[str, Extern] = {}
+_lent: WeakValueDictionary[str, Extern] = WeakValueDictionary()
+
+
+class Lent:
+    """Functions that have names as long as this is held: by the model they are of, and the programs made of it."""
+
+    def __init__(self) -> None:
+        self._functions: list[Extern] = []
+
+    def register(self, handle: str, function: Extern) -> None:
+        """Gives a function its name."""
+        self._functions.append(function)
+        _lent[handle] = function
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -71,9 +86,14 @@ def _kind(function: object) -> str:
 
 def find_extern(handle: str, span: Span | None = None) -> Extern:
     """The function of that name. `DiagnosticError` FED0604 where there is none."""
-    if handle not in _registered:
-        raise unknown_extern(handle, tuple(_registered), span)
-    return _registered[handle]
+    function = _named(handle)
+    if function is None:
+        raise unknown_extern(handle, (*_registered, *_lent), span)
+    return function
+
+
+def _named(handle: str) -> Extern | None:
+    return _registered.get(handle) or _lent.get(handle)
 
 
 def find_vjp(handle: str, span: Span | None = None) -> Differentiable:
@@ -86,7 +106,7 @@ def find_vjp(handle: str, span: Span | None = None) -> Differentiable:
 
 def is_registered(handle: str) -> bool:
     """Whether there is a function of that name."""
-    return handle in _registered
+    return _named(handle) is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,11 +118,11 @@ class Called:
     @staticmethod
     def by(graph: Graph) -> Called:
         """The functions as they are now, those of the graphs inside too; None where there is none of that name."""
-        return Called({handle: _registered.get(handle) for handle in _handles(graph)})
+        return Called({handle: _named(handle) for handle in _handles(graph)})
 
     def are_registered(self) -> bool:
         """Whether the names still stand for the same functions."""
-        return all(_registered.get(handle) is function for handle, function in self.functions.items())
+        return all(_named(handle) is function for handle, function in self.functions.items())
 
 
 def _handles(graph: Graph) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import re
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from fedlang.learning import (
     from_compiled_keras_model,
     from_keras_model,
 )
+from fedlang.run.externs import is_registered
 
 EXECUTORS = ("reference", "threaded", "batched")
 RATE = 0.1
@@ -300,3 +303,17 @@ def test_what_is_wrong_with_a_called_model_is_said(keras: Any) -> None:
     with pytest.raises(DiagnosticError) as error:
         build_federated_averaging(from_keras_model(branching(keras), logits_loss(keras)), statistics="lost")  # type: ignore[arg-type]
     assert code_of(error) == "FED1023"
+
+
+def test_functions_stay_as_long_as_their_programs(keras: Any) -> None:
+    model = from_keras_model(branching(keras), logits_loss(keras))
+    (step,) = re.findall(r"extern fn (\w+_step)", model.source)
+    process = build_federated_averaging(model, client_rate=RATE)
+    del model
+    gc.collect()
+    state = process.initialize(0)
+    assert process.next(state, batches([[4]], (6,))).state != state
+    assert is_registered(step)
+    del process
+    gc.collect()
+    assert not is_registered(step)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from fedlang.learning import errors
-from fedlang.learning.helpers import (
+from fedlang.learning.layer_functions import (
     BATCH_MOMENTS,
     MOMENTS,
     SCALE_TO_UNIT,

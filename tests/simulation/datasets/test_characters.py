@@ -76,14 +76,17 @@ def test_what_is_wrong_is_told() -> None:
         character_sequences(data).examples("a")
 
 
-def test_an_lstm_learns_from_it() -> None:
+@pytest.mark.parametrize("executor", ["reference", "threaded", "batched"])
+def test_an_lstm_learns_from_it(executor: str) -> None:
     process = fl.load(LSTM).shakespeare
     roles = character_sequences(load("shakespeare").train.subset(("TWELFTH_NIGHT_SIR_TOBY", "AS_YOU_LIKE_IT_CELIA")))
     data = roles.map(lambda role: {name: field(role, name)[:6] for name in ("tokens", "next")})
     state, losses = process.initialize(1), list[float]()
-    for _ in range(2):
-        result = process.next(state, data.batches(3, epochs=2))
-        state = result["state"]
-        losses.append(float(result["metrics"]["loss"]))
-    assert 3.0 < losses[0] < np.log(SIZE) + 0.1
-    assert losses[1] < losses[0] - 0.1
+    with fl.executor(executor):
+        for _ in range(2):
+            result = process.next(state, data.batches(3, epochs=2))
+            state = result["state"]
+            losses.append(float(result["metrics"]["loss"]))
+    assert losses[0] < np.log(SIZE)
+    assert losses[1] < losses[0] - 0.05
+    np.testing.assert_allclose(losses, [4.48056, 4.39382], atol=2e-5)  # as many steps of any LSTM of these weights

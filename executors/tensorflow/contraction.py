@@ -2,6 +2,7 @@
 
 Some kernels of TensorFlow's depend on how many rows or images there are: those of a product by a transposed matrix, and
 of the convolution of a single image. In a chunk of clients others are taken, so that bits do not depend on the chunk.
+Where all do (`ALIKE`), rows and images of all clients are taken client by client.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 from fedlang.ir.graph import Node
 
 from .attributes import flag
+from .lanes import ALIKE
 from .scope import Scope, extent
 from .start import tf
 from .structural import Lowered, stride_options
@@ -19,11 +21,25 @@ from .structural import Lowered, stride_options
 def matmul(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     """The product; leading axes may be of size 1 where they stand for repeated values."""
     a, b = inputs
-    if scope.multiples and len(a.shape) == 2 and flag(node, "transpose_b") and not flag(node, "transpose_a"):
-        return tf.squeeze(matmul(scope, node, [a[None], b[None]]), 0)
+    if scope.multiples and len(a.shape) == 2 and not flag(node, "transpose_a"):
+        clients = None if a.dtype in ALIKE else scope.clients_in(node.tensor.shape[0])
+        if clients is not None:
+            return _merged(matmul(scope, node, [_of_each(a, clients), b[None]]))
+        if flag(node, "transpose_b"):
+            return tf.squeeze(matmul(scope, node, [a[None], b[None]]), 0)
     if not a.dtype.is_floating and a.dtype != tf.int32 and a.dtype != tf.int64:
         return tf.cast(_matmul(node, tf.cast(a, tf.int64), tf.cast(b, tf.int64)), a.dtype)
     return _matmul(node, a, b)
+
+
+def _of_each(x: Any, clients: Any) -> Any:
+    """The rows of each client, of the rows of all."""
+    return tf.reshape(x, [clients, -1, *(extent(x, axis) for axis in range(1, len(x.shape)))])
+
+
+def _merged(x: Any) -> Any:
+    """The rows of all clients, of the rows of each."""
+    return tf.reshape(x, [-1, *(extent(x, axis) for axis in range(2, len(x.shape)))])
 
 
 def _matmul(node: Node, a: Any, b: Any) -> Any:
@@ -32,6 +48,10 @@ def _matmul(node: Node, a: Any, b: Any) -> Any:
 
 def _conv2d(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     x, kernel = inputs
+    clients = None if x.dtype in ALIKE else scope.clients_in(node.tensor.shape[0])
+    if clients is not None:
+        options, images = stride_options(node), _of_each(x, clients)
+        return _merged(tf.map_fn(lambda own: tf.raw_ops.Conv2D(input=own, filter=kernel, **options), images))
     if not scope.multiples or x.shape[0] is not None:
         return tf.raw_ops.Conv2D(input=x, filter=kernel, **stride_options(node))
     images = extent(x, 0)

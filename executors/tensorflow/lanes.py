@@ -6,6 +6,10 @@ pip, and 16 in builds for wider machines: which it is here is tried. So a tensor
 such an operation, unless its type says that it has them: chunks of clients have a multiple of `LANES`, because matrix
 products take rows by the four, and a function from Python that is called for all clients needs chunks of whole vectors,
 since nobody sees its operations.
+
+Where TensorFlow does not multiply matrices by oneDNN, what a row of a product comes out as depends on how many follow
+it, whatever they are a multiple of. For which dtypes it does not is tried too (`ALIKE`): of others, clients' rows are
+not put into one product.
 """
 
 from __future__ import annotations
@@ -32,6 +36,20 @@ def _rounds_alike(count: int) -> bool:
 
 
 VECTOR = NARROW if _rounds_alike(NARROW) else WIDE
+
+
+def _multiplies_alike(dtype: Any) -> bool:
+    """Whether products of few rows, a multiple of `LANES`, have the same rows as one of many."""
+    values = np.linspace(-1, 1, TRIED * 60, dtype=dtype) ** 3
+    rows, matrix = values.reshape(-1, 60), values[: 60 * 7].reshape(60, 7)
+    whole = tf.matmul(rows, matrix).numpy()
+    return all(np.array_equal(tf.matmul(rows[:n], matrix).numpy(), whole[:n]) for n in range(LANES, 10 * LANES, LANES))
+
+
+ALIKE = frozenset(
+    {tf.int32, tf.int64, *(dtype for dtype in (tf.float32, tf.float64) if _multiplies_alike(dtype.as_numpy_dtype))}
+)
+"""The dtypes of which they have."""
 
 
 def in_vectors(function: Callable[..., Any], inputs: list[Any], multiple: int, *, row: int = 0) -> Any:

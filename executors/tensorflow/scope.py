@@ -9,7 +9,7 @@ flag.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import gcd, prod
 from typing import Any
 
@@ -38,7 +38,8 @@ class Site:
 class Scope:
     """Sizes by their atoms (an int, or an int32 scalar), and flags by their sites.
 
-    `multiples`: numbers that the sizes of some atoms are multiples of in every chunk: the clients of one.
+    `multiples`: numbers that the sizes of some atoms are multiples of in every chunk, `clients` among them: the number
+    of clients of a chunk.
     """
 
     sizes: dict[Atom, Any] = field(default_factory=dict)
@@ -47,13 +48,12 @@ class Scope:
     nested: bool = False
     flag_rank: int = 0
     multiples: Mapping[Atom, int] = field(default_factory=dict)
+    clients: Atom | None = None
     known: dict[Dim, Any] = field(default_factory=dict)
 
     def inner(self) -> Scope:
         """The scope of a body: the same sizes, no flags yet."""
-        return Scope(
-            dict(self.sizes), nested=True, flag_rank=self.flag_rank, multiples=self.multiples, known=dict(self.known)
-        )
+        return replace(self, sizes=dict(self.sizes), known=dict(self.known), nested=True, flags={}, notes=[])
 
     def size(self, size: Size) -> Any:
         """A size's number: an int where it is known now, else an int32 scalar."""
@@ -71,6 +71,12 @@ class Scope:
     def multiple(self, sizes: Iterable[Size]) -> int:
         """A number that the product of the sizes is a multiple of; 0 where nothing depends on a chunk."""
         return prod(map(self._multiple, sizes)) if self.multiples else 0
+
+    def clients_in(self, size: Size) -> Any:
+        """The number of clients where a size counts something of each of them; None where it does not."""
+        if self.clients is None or isinstance(size, int) or any(self.clients not in atoms for atoms, _ in size.terms):
+            return None
+        return self._atom(self.clients)
 
     def _multiple(self, size: Size) -> int:
         if isinstance(size, int):

@@ -92,7 +92,7 @@ def compile_vectorised(batched: Batched, layout: Layout, *, label: str = "work")
     multiples = {batched.clients: lanes} | dict.fromkeys(_widths(batched), VECTOR // lanes)
 
     def run(*feeds: Any) -> list[Any]:
-        scope = Scope(flag_rank=1, multiples=multiples)
+        scope = Scope(flag_rank=1, multiples=multiples, clients=batched.clients)
         with tf.name_scope(label):
             results = evaluate(graph, _arguments_of(batched, layout, feeds), scope)
         return [*results, _flags_of(scope, sites, extent(results[0], 0))]

@@ -163,29 +163,36 @@ def test_batches_of_any_size_in_any_cohort(strategy: str, size: int) -> None:
         assert losses(clients) == {client: together[client] for client in clients}
 
 
-SHARED = {
-    "product": """
+SHARED: dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]] = {  # and the shapes of `w` and of a client's `x`
+    "product": ("""
 fed f(w: float32[7, 3]@SERVER, x: <float32[2, 3]>@CLIENTS) -> <float32[2, 7]>@CLIENTS {
   x @ transpose(federated_broadcast(w), [1, 0])
 }
-""",
-    "gradient": """
+""", (7, 3), (2, 3)),
+    "gradient": ("""
 fn loss(w: float32[7, 3], x: float32[2, 3]) -> float32 { reduce_sum(square(tanh(tanh(x @ transpose(w, [1, 0])) @ w))) }
 
 fed f(w: float32[7, 3]@SERVER, x: <float32[2, 3]>@CLIENTS) -> <float32[7, 3]>@CLIENTS {
   grad(fn (v: float32[7, 3]) => loss(v, x))(federated_broadcast(w))
 }
-""",
+""", (7, 3), (2, 3)),
+    "pictures": ("""
+fed f(w: float32[5, 5, 8, 16]@SERVER, x: <float32[1, 14, 14, 8]>@CLIENTS) -> <float32[1, 14, 14, 16]>@CLIENTS {
+  conv2d(x, federated_broadcast(w))
 }
+""", (5, 5, 8, 16), (1, 14, 14, 8)),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("strategy", ["vectorised", "blocks"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("name", sorted(SHARED))
-def test_products_by_shared_weights(name: str, strategy: str) -> None:
+def test_products_by_shared_weights(name: str, strategy: str, dtype: str) -> None:
     rng = np.random.default_rng(0)
-    weights = rng.standard_normal((7, 3)).astype(np.float32)
-    data = {f"c{k}": x for k, x in enumerate(rng.standard_normal((20, 2, 3)).astype(np.float32))}
-    program, executor = fl.loads(SHARED[name]), get_executor("batched", strategy=strategy)
+    text, of_weights, of_data = SHARED[name]
+    weights = rng.standard_normal(of_weights).astype(dtype)
+    data = {f"c{k}": x for k, x in enumerate(rng.standard_normal((20, *of_data)).astype(dtype))}
+    program, executor = fl.loads(text.replace("float32", dtype)), get_executor("batched", strategy=strategy)
     together = program.f.run((weights, data), executor=executor)
     for count in (1, 3, 6):
         some = {client: data[client] for client in rng.permutation(list(data))[:count].tolist()}

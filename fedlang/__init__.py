@@ -23,6 +23,11 @@ if os.path.isdir(os.path.join(_beside, "grammar")):
 # TensorFlow's first operation, which is why it stands here.
 os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
 
+# With it, TensorFlow multiplies small matrices by oneDNN on any x86 processor, as it does by itself on newer ones of
+# Intel's only: a batched product of small matrices takes a third of the time. It, too, is read once.
+if getattr(os, "uname", None) and os.uname().machine == "x86_64":
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 if TYPE_CHECKING:
     from fedlang import framework as framework
     from fedlang import learning as learning

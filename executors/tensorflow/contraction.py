@@ -24,12 +24,22 @@ def matmul(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     if scope.multiples and len(a.shape) == 2 and not flag(node, "transpose_a"):
         clients = None if a.dtype in ALIKE else scope.clients_in(node.tensor.shape[0])
         if clients is not None:
-            return _merged(matmul(scope, node, [_of_each(a, clients), b[None]]))
+            return _merged(_by_client(scope, node, _of_each(a, clients), b, clients))
         if flag(node, "transpose_b"):
             return tf.squeeze(matmul(scope, node, [a[None], b[None]]), 0)
     if not a.dtype.is_floating and a.dtype != tf.int32 and a.dtype != tf.int64:
         return tf.cast(_matmul(node, tf.cast(a, tf.int64), tf.cast(b, tf.int64)), a.dtype)
     return _matmul(node, a, b)
+
+
+LARGE = 1 << 16  # elements of a matrix from which a loop over clients costs less than a copy for each of them
+
+
+def _by_client(scope: Scope, node: Node, rows: Any, matrix: Any, clients: Any) -> Any:
+    """Products of each client's rows with one matrix. TensorFlow would make one product of them where it sees that."""
+    if matrix.shape.num_elements() is None or matrix.shape.num_elements() < LARGE:
+        return matmul(scope, node, [rows, tf.broadcast_to(matrix, [clients, *(extent(matrix, k) for k in (0, 1))])])
+    return tf.map_fn(lambda own: matmul(Scope(), node, [own, matrix]), rows)
 
 
 def _of_each(x: Any, clients: Any) -> Any:

@@ -169,6 +169,11 @@ fed f(w: float32[7, 3]@SERVER, x: <float32[2, 3]>@CLIENTS) -> <float32[2, 7]>@CL
   x @ transpose(federated_broadcast(w), [1, 0])
 }
 """, (7, 3), (2, 3)),
+    "large product": ("""
+fed f(w: float32[300, 220]@SERVER, x: <float32[2, 300]>@CLIENTS) -> <float32[2, 220]>@CLIENTS {
+  x @ federated_broadcast(w)
+}
+""", (300, 220), (2, 300)),
     "gradient": ("""
 fn loss(w: float32[7, 3], x: float32[2, 3]) -> float32 { reduce_sum(square(tanh(tanh(x @ transpose(w, [1, 0])) @ w))) }
 

@@ -51,6 +51,31 @@ ALIKE = frozenset(
 )
 """The dtypes of which they have."""
 
+PERIOD = 12  # row counts that leave the same remainder are computed in the same way
+
+
+def _widths() -> frozenset[int]:
+    """The remainders by `PERIOD` of even row counts whose products have, for each client, the rows of wide ones."""
+    values = np.linspace(-1, 1, 4 * PERIOD * 60, dtype=np.float32) ** 3
+    rows, matrices = values.reshape(2, -1, 60), np.stack([values[: 60 * 7], values[-60 * 7 :]]).reshape(2, 60, 7)
+    whole = tf.matmul(rows, matrices).numpy()
+    counts = range(PERIOD, 2 * PERIOD, 2)
+    return frozenset(
+        n % PERIOD for n in counts if np.array_equal(tf.matmul(rows[:, :n], matrices).numpy(), whole[:, :n])
+    )
+
+
+WIDTHS = _widths() or frozenset(range(PERIOD))
+
+
+def filled(count: int, multiple: int) -> int:
+    """The width of batches of at most `count` rows: a multiple of `multiple`, and such that the products of a client's
+    rows do not depend on it. Where TensorFlow has no such widths, its products may have other last bits."""
+    width = -(-count // multiple) * multiple
+    while width and width % PERIOD not in WIDTHS:
+        width += multiple
+    return width
+
 
 def in_vectors(function: Callable[..., Any], inputs: list[Any], multiple: int, *, row: int = 0) -> Any:
     """A function of elements, or of rows of `row` axes, no result of which is computed outside of vectors.

@@ -3,8 +3,9 @@ the chunk.
 
 Parameters that do not vary come first, each as it is. Those that vary, by kind:
 
-    group    sequence leaves whose rows are numbered alike: for each client where its rows start and how many elements
-             it has, then the store
+    group    sequence leaves whose rows are numbered alike: for each client how many elements it has and where its rows
+             start, then the store; where elements are ranges of rows, where its splits start, then the splits and the
+             numbers of rows (`numbering.py`), then the store
     fixed    a tensor whose sizes are known: stacked, [C, ...]
     free     a tensor with symbolic sizes: its elements one behind the other, where each client's start, and its sizes
 
@@ -31,6 +32,7 @@ from fedlang.run.values import numpy_dtype
 
 from .dtypes import TF_DTYPES, hidden_axes, spec_of, static_shape
 from .memory import feed_of
+from .numbering import alike, numbered
 from .scope import Unsupported
 from .sequences import Elements, Rows, Splits
 from .start import tf
@@ -90,10 +92,9 @@ class Layout:
         return [_rows_spec(type.element, split=False)]
 
     def _group_specs(self, group: Group) -> list[Any]:
-        counts = 3 if group.split else 2
+        counts = 4 if group.split else 2
         columns = [_rows_spec(self.sequence(k).element, split=group.split) for k in group.members]
-        vector = tf.TensorSpec([None], tf.int32)
-        return [*[vector] * counts, *columns, *([vector] if group.split else [])]
+        return [*[tf.TensorSpec([None], tf.int32)] * counts, *columns]
 
     def stores(self) -> list[Store]:
         """New stores, one for each group."""
@@ -142,11 +143,11 @@ class Layout:
         return found
 
     def _group_client(self, group: Group, feeds: list[Any], client: Any) -> dict[int, Elements]:
-        starts, lengths = feeds[0][client], feeds[1][client]
+        length, first = feeds[0][client], feeds[1][client]
         if not group.split:
-            return {k: Rows(lengths, store, starts) for k, store in zip(group.members, feeds[2:], strict=True)}
-        first, splits = feeds[2][client], feeds[-1]
-        return {k: Splits(lengths, store, splits, first) for k, store in zip(group.members, feeds[3:-1], strict=True)}
+            return {k: Rows(length, store, first) for k, store in zip(group.members, feeds[2:], strict=True)}
+        splits, rows, *stores = feeds[2:]
+        return {k: Splits(length, store, splits, first, rows) for k, store in zip(group.members, stores, strict=True)}
 
 
 def layout_of(graph: Graph, varies: tuple[bool, ...]) -> Layout:
@@ -204,6 +205,7 @@ def _shared_feeds(graph: Graph, parameter: int, value: LeafValue) -> list[Any]:
         return [feed_of(np.asarray(value, numpy_dtype(type.dtype)))]
     if not isinstance(value, RowsValue):
         raise Unsupported("a shared sequence of unequal elements")
+    value = value.laid_out()
     if not is_split(graph, type):
         return [feed_of(value.rows)]
     splits = value.splits
@@ -214,17 +216,20 @@ def _shared_feeds(graph: Graph, parameter: int, value: LeafValue) -> list[Any]:
 
 
 def _pack_group(group: Group, store: Store, leaves: list[tuple[LeafValue, ...]]) -> list[Any]:
-    places = [store.place(_sequences(each)) for each in leaves]
-    columns = [[place.start for place in places], [place.length for place in places]]
+    sequences = [sequences_of(each) for each in leaves]
+    places = [store.place(each) for each in sequences]
     if group.split:
-        columns.append([place.first_split for place in places])
-    return [*(np.array(column, np.int32) for column in columns), *store.tensors()]
+        found = numbered(places, [each[0] for each in sequences])
+        return [found.lengths, found.first, found.splits, found.rows, *store.tensors()]
+    lengths, starts = [len(each[0]) for each in sequences], [place.start for place in places]
+    return [np.array(lengths, np.int32), np.array(starts, np.int32), *store.tensors()]
 
 
-def _sequences(leaves: tuple[LeafValue, ...]) -> tuple[SequenceValue, ...]:
+def sequences_of(leaves: tuple[LeafValue, ...]) -> tuple[SequenceValue, ...]:
+    """A client's sequences of one group, as they lie in its store."""
     found = tuple(leaf for leaf in leaves if isinstance(leaf, RowsValue | ElementsValue))
     assert len(found) == len(leaves), "a sequence parameter has a sequence value"
-    return found
+    return alike(found)
 
 
 def _stack(type: Tensor, values: list[LeafValue]) -> NDArray[Any]:

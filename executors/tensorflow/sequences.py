@@ -2,7 +2,7 @@
 sequence.
 
     Rows        every row of a tensor is an element
-    Splits      element t is rows splits[t] … splits[t + 1] of a tensor
+    Splits      element t is rows splits[t] … splits[t + 1] of a tensor, or the rows of these numbers
     Counted     0, 1, 2 …
     Batches     element t is a stack of `size` elements of another sequence, the last maybe of fewer
     Part        take and skip: the elements from a start
@@ -60,21 +60,25 @@ class Rows(Elements):
 
 @dataclass(frozen=True, slots=True)
 class Splits(Elements):
-    """Element t is the rows from `splits[start + t]` to `splits[start + t + 1]`."""
+    """Element t is the rows from `splits[start + t]` to `splits[start + t + 1]`; with `numbers`, the rows that have the
+    numbers there."""
 
     rows: Any
     splits: Any
     start: Any = 0
+    numbers: Any = None
 
     def at(self, scope: Scope, place: Any) -> Any:
         first = self.start + place
-        return self.rows[self.splits[first] : self.splits[first + 1]]
+        part = slice(self.splits[first], self.splits[first + 1])
+        return self.rows[part] if self.numbers is None else tf.gather(self.rows, self.numbers[part])
 
     def pick(self, scope: Scope, places: Any) -> Any:
         first = self.start + places
         starts = tf.gather(self.splits, first)
         count = tf.reduce_max(tf.gather(self.splits, first + 1) - starts)
-        return tf.gather(self.rows, starts[:, None] + tf.range(count))
+        found = starts[:, None] + tf.range(count)
+        return tf.gather(self.rows, found if self.numbers is None else tf.gather(self.numbers, found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 it lies.
 
 A `Store` serves the sequence leaves that have one length (images and labels): their rows stand at the same places.
-Row 0 is zero: it is what padding points at. A client is known by the arrays it brings: the same arrays in a later
-round are found, not copied again, if nobody can have changed them.
+Row 0 is zero: it is what padding points at. A client is known by the memory that it brings: the same in a later round
+is found, not copied again, if nobody can have changed it. Which rows are an element, and in what order the elements
+come, is not the store's matter (`numbering.py`): batches of other sizes, shuffled anew and gone over several times are
+of the same rows.
 
 Rows that nobody can need are written over, so that data made anew for each round take no more memory than those of one
 window do. Rows of arrays that are gone are such: whoever runs a chunk holds the arrays that it was packed from. Rows of
@@ -20,10 +22,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedlang.ir.graph import Tensor
-from fedlang.run.sequences import Array, Elements, Rows, SequenceValue, is_fixed
+from fedlang.run.sequences import Array, Elements, Rows, SequenceValue, owner_of
 from fedlang.run.values import numpy_dtype
 from fedlang.types.dtypes import INTEGERS
 
@@ -86,14 +87,12 @@ class Column:
 
 @dataclass(slots=True)
 class Place:
-    """Where a client's rows are: `rows` from `start` on, `length` elements; its splits from `first_split` on.
+    """Where a client's rows are: `rows` from `start` on.
 
     They are needed as long as what `alive` refers to is there.
     """
 
     start: int
-    length: int
-    first_split: int
     rows: int
     alive: list[weakref.ref[Any]] = field(default_factory=list)
 
@@ -101,9 +100,9 @@ class Place:
         """Whether anybody may need the rows."""
         return all(ref() is not None for ref in self.alive)
 
-    def is_of(self, arrays: list[Array]) -> bool:
-        """Whether the rows are of these very arrays, and not of some that were where these are now."""
-        return all(ref() is array for ref, array in zip(self.alive, arrays, strict=True))
+    def is_of(self, owners: list[Array]) -> bool:
+        """Whether the rows are of memory of these very arrays, and not of some that were where these are now."""
+        return all(ref() is owner for ref, owner in zip(self.alive, owners, strict=True))
 
 
 class Store:
@@ -119,9 +118,8 @@ class Store:
 
     def _empty(self) -> None:
         self.columns = [Column(self._row_shape(element), element.dtype) for element in self.elements]
-        self.splits = Column((), "int32")
-        self.rows, self.bounds = Spans(), Spans()  # the rows of the columns, and those of the splits
-        self.places: dict[tuple[int, ...], Place] = {}
+        self.rows = Spans()
+        self.places: dict[tuple[Any, ...], Place] = {}
         self.passing: list[Place] = []  # those that are not found again
 
     def _row_shape(self, element: Tensor) -> tuple[int, ...]:
@@ -131,19 +129,19 @@ class Store:
     def place(self, leaves: tuple[SequenceValue, ...]) -> Place:
         """Where these leaves' rows are; copied in when they are new, and each time when they can be changed. `Uneven`
         where they have other sizes than the chunk's rows before."""
-        arrays = [array for leaf in leaves for array in _arrays(leaf)]
-        key = tuple(map(id, arrays))
-        known = self.places.get(key)
-        if known is not None and known.is_of(arrays):
-            self.holds = True
-            return known
-        made = self._add(leaves)
-        if all(map(is_fixed, arrays)):
-            made.alive = [weakref.ref(array) for array in arrays]
-            self.places[key] = made
-        else:
+        memory = _memory_of(leaves)
+        if memory is None:
+            made = self._add(leaves)
             made.alive = [self.chunk] if self.chunk else []
             self.passing.append(made)
+            return made
+        key, owners = memory
+        known = self.places.get(key)
+        if known is not None and known.is_of(owners):
+            self.holds = True
+            return known
+        made = self.places[key] = self._add(leaves)
+        made.alive = [weakref.ref(owner) for owner in owners]
         return made
 
     def make_room(self, chunk: object) -> None:
@@ -163,28 +161,18 @@ class Store:
         """Forgets what nobody needs; its rows are free."""
         self.places = {key: place for key, place in self.places.items() if place.is_used()}
         self.passing = [place for place in self.passing if place.is_used()]
-        used = (*self.places.values(), *self.passing)
-        self.rows.keep((place.start, place.rows) for place in used)
-        self.bounds.keep((place.first_split, place.length + 1) for place in used if self.split)
+        self.rows.keep((place.start, place.rows) for place in (*self.places.values(), *self.passing))
 
     def _add(self, leaves: tuple[SequenceValue, ...]) -> Place:
-        found = [_rows_and_splits(leaf, split=self.split) for leaf in leaves]
-        rows, length = [rows for rows, _ in found], len(leaves[0])
-        if self._should_look(rows, length + 1):
+        rows = [_rows_of(leaf, split=self.split) for leaf in leaves]
+        if self.rows.should_look(len(rows[0])) or not self._suit(rows):
             self._look()
         if not self._suit(rows) and self.rows.most:
             if self.holds:
                 raise Uneven("clients whose elements differ in size")
             self._empty()
         self.holds = True
-        start = self._add_rows(rows)
-        return Place(start, length, self._add_splits(found[-1][1], start), len(rows[0]))
-
-    def _should_look(self, rows: list[Array], bounds: int) -> bool:
-        """Whether these do not fit, by their number or by sizes that the type leaves open."""
-        if self.rows.should_look(len(rows[0])) or (self.split and self.bounds.should_look(bounds)):
-            return True
-        return not self._suit(rows)
+        return Place(self._add_rows(rows), len(rows[0]))
 
     def _suit(self, rows: list[Array]) -> bool:
         return all(column.suits(each) for column, each in zip(self.columns, rows, strict=True))
@@ -198,23 +186,36 @@ class Store:
             column.write(start, each, self.rows.size)
         return start
 
-    def _add_splits(self, splits: NDArray[np.int64] | None, start: int) -> int:
-        if splits is None:
-            return 0
-        first = self.bounds.take(len(splits))
-        self.splits.write(first, (splits + start).astype(np.int32), self.bounds.size)
-        return first
-
     def tensors(self) -> list[Any]:
-        """The columns, then the splits where elements are ranges."""
-        shown = [column.tensor() for column in self.columns]
-        return [*shown, self.splits.tensor()] if self.split else shown
+        """The columns."""
+        return [column.tensor() for column in self.columns]
 
 
-def _arrays(leaf: SequenceValue) -> tuple[Array, ...]:
-    if isinstance(leaf, Elements):
-        return leaf.items
-    return (leaf.rows,) if leaf.splits is None else (leaf.rows, leaf.splits)
+def range_of(leaf: SequenceValue) -> tuple[int, int]:
+    """The rows that are kept of a leaf: those that its elements are ranges of, or that an order may choose from."""
+    if not isinstance(leaf, Rows):
+        return 0, len(leaf)
+    if leaf.splits is None or leaf.order is not None:
+        return 0, len(leaf.rows)
+    return int(leaf.splits[0]), int(leaf.splits[-1])
+
+
+def _memory_of(leaves: tuple[SequenceValue, ...]) -> tuple[tuple[Any, ...], list[Array]] | None:
+    """What tells the memory of leaves' rows from all other memory, as long as the arrays are there that have it, and
+    these arrays. None where somebody can change any of it."""
+    key: list[object] = []
+    owners = []
+    for leaf in leaves:
+        key.append(range_of(leaf))
+        for array in leaf.items if isinstance(leaf, Elements) else (leaf.rows,):
+            owner = owner_of(array)
+            if owner is None:
+                return None
+            owners.append(owner)
+            key.append(id(owner))
+            if owner is not array:
+                key += array.__array_interface__["data"][0], array.shape, array.strides, array.dtype
+    return tuple(key), owners
 
 
 def _even(leaf: SequenceValue, first: int) -> list[Array]:
@@ -225,15 +226,13 @@ def _even(leaf: SequenceValue, first: int) -> list[Array]:
     return parts
 
 
-def _rows_and_splits(leaf: SequenceValue, *, split: bool) -> tuple[Array, NDArray[np.int64] | None]:
-    """The rows of a leaf's elements, and for ranges where each starts."""
+def _rows_of(leaf: SequenceValue, *, split: bool) -> Array:
+    """The rows that are kept of a leaf; `split` where its elements are ranges of rows."""
     if not split and isinstance(leaf, Rows) and leaf.splits is None:
-        return leaf.rows, None
-    if not split:
-        return (np.stack(_even(leaf, 0)) if len(leaf) else np.zeros((0, 0))), None
-    if isinstance(leaf, Rows) and leaf.splits is not None:
-        first, last = int(leaf.splits[0]), int(leaf.splits[-1])
-        return leaf.rows[first:last], leaf.splits - first
-    parts = _even(leaf, 1)
-    splits = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
-    return np.concatenate(parts) if parts else np.zeros((0, 0)), splits
+        return leaf.rows
+    if split and isinstance(leaf, Rows) and leaf.splits is not None:
+        return leaf.rows[slice(*range_of(leaf))]
+    parts = _even(leaf, 1 if split else 0)
+    if not parts:
+        return np.zeros((0, 0))
+    return np.concatenate(parts) if split else np.stack(parts)

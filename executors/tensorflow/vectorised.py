@@ -18,18 +18,19 @@ from numpy.typing import NDArray
 from fedlang.ir.graph import Tensor
 from fedlang.passes.batch import Batched, Feed
 from fedlang.run.executor import Chunk, Stacked
-from fedlang.run.sequences import LeafValue
+from fedlang.run.sequences import LeafValue, SequenceValue
 from fedlang.run.values import numpy_dtype
 from fedlang.types.dims import Atom, atoms_of
 
 from .calls import Traced
 from .dtypes import hidden_axes, spec_of
-from .lanes import LANES, VECTOR
-from .layout import Group, Layout
+from .lanes import LANES, VECTOR, filled
+from .layout import Group, Layout, sequences_of
 from .lower import evaluate
+from .numbering import numbered
 from .scope import Scope, Site, Unsupported, extent, sites_in
 from .start import tf
-from .store import Place, Store
+from .store import Store
 from .together import calls_tensorflow, calls_together
 from .work import Finished, Readable, finish, nothing
 
@@ -48,7 +49,7 @@ class VectorisedWork:
     stores: list[Store]
     lock: Lock
     lanes: int  # chunks have a multiple of so many places
-    columns: int  # and batches, where their size is open, of so many
+    columns: int  # and batches, where their size is open, of so many at least
 
     def traces(self) -> int:
         """How often the program was traced."""
@@ -57,6 +58,10 @@ class VectorisedWork:
     def pack_shared(self, shared: Sequence[LeafValue]) -> list[Any]:
         """The shared values' feeds."""
         return self.layout.pack_shared(shared)
+
+    def width(self, count: int) -> int:
+        """How wide batches are of which the largest has `count` rows."""
+        return filled(count, self.columns)
 
     def pack(self, read: Readable) -> list[Any]:
         """The clients' tensors. Data are copied here, so only one thread at a time may do it."""
@@ -144,7 +149,9 @@ class _Packing:
         self.lanes = -(-len(own) // work.lanes) * work.lanes
         self.position = {k: n for n, k in enumerate(k for k, differs in enumerate(self.layout.varies) if differs)}
         self.group = {k: n for n, group in enumerate(self.layout.groups) for k in group.members}
-        self.places = [self._places(group, store) for group, store in zip(self.layout.groups, work.stores, strict=True)]
+        self.sequences = [self._sequences(group) for group in self.layout.groups]
+        stores = zip(self.sequences, work.stores, strict=True)
+        self.places = [[store.place(each) for each in sequences] for sequences, store in stores]
         self.shown = [store.tensors() for store in work.stores]
         self.ranges: dict[int, Ranges] = {}
 
@@ -152,9 +159,8 @@ class _Packing:
         """The tensors of all feeds that are not shared."""
         return [MAKERS[feed.kind](self, feed) for feed in self.work.batched.feeds if feed.kind != "shared"]
 
-    def _places(self, group: Group, store: Store) -> list[Place]:
-        leaves = [tuple(values[self.position[k]] for k in group.members) for values in self.own]
-        return [store.place(each) for each in leaves]  # type: ignore[arg-type]
+    def _sequences(self, group: Group) -> list[tuple[SequenceValue, ...]]:
+        return [sequences_of(tuple(values[self.position[k]] for k in group.members)) for values in self.own]
 
     def values(self, parameter: int) -> list[LeafValue]:
         """Each client's value of a parameter."""
@@ -166,7 +172,7 @@ class _Packing:
 
     def lengths(self, parameter: int) -> NDArray[np.int32]:
         """How many elements each client has."""
-        return self.filled([place.length for place in self.places[self.group[parameter]]])
+        return self.filled([len(leaves[0]) for leaves in self.sequences[self.group[parameter]]])
 
     def starts(self, parameter: int) -> NDArray[np.int32]:
         """Where each client's rows start."""
@@ -209,16 +215,16 @@ def _ranges(packing: _Packing, feed: Feed) -> Ranges:
 
 
 def _made_ranges(packing: _Packing, number: int, lengths: NDArray[np.int32]) -> Ranges:
-    bounds = packing.work.stores[number].splits.array
-    splits = packing.filled([place.first_split for place in packing.places[number]])
+    found = numbered(packing.places[number], [leaves[0] for leaves in packing.sequences[number]])
     step = np.arange(lengths.max(initial=0), dtype=np.int32)[:, None]
     live = step < lengths
-    at = np.where(live, splits + step, 0)
-    first = np.where(live, bounds[at], np.int32(0))
-    counts = np.where(live, bounds[at + 1] - first, np.int32(0))
-    width = -(-counts.max(initial=0) // packing.work.columns) * packing.work.columns
-    column = np.arange(width, dtype=np.int32)
-    return np.where(column < counts[..., None], first[..., None] + column, np.int32(0)), counts
+    at = np.where(live, packing.filled(found.first.tolist()) + step, 0)
+    first = np.where(live, found.splits[at], np.int32(0))
+    counts = np.where(live, found.splits[at + 1] - first, np.int32(0))
+    column = np.arange(packing.work.width(int(counts.max(initial=0))), dtype=np.int32)
+    own = column < counts[..., None]
+    rows = np.append(np.int32(0), found.rows)  # number 0 is the zero row's, as it is in a store
+    return rows[np.where(own, first[..., None] + column + np.int32(1), np.int32(0))], counts
 
 
 def _stacked(packing: _Packing, feed: Feed) -> NDArray[Any]:

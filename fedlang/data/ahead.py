@@ -103,8 +103,8 @@ def _bytes(sequences: Sequences) -> int:
     total = 0
     for _, leaf in named_leaves(sequences):
         match leaf:
-            case Rows(rows):
-                total += rows.nbytes
+            case Rows(rows, _, order):
+                total += rows.nbytes + (0 if order is None else order.nbytes)
             case Elements(items):
                 total += sum(item.nbytes for item in items)
     return total

@@ -23,7 +23,7 @@ from fedlang.data.datasets import ClientDatasets, DatasetClients, dataset_of
 from fedlang.data.errors import no_clients, other_fields, unreadable_clients, wrong_count
 from fedlang.data.readers import Clients
 from fedlang.data.trees import Examples, Sequences, first_leaf, join_trees, map_leaves, named_leaves, structure_of
-from fedlang.run.random import identity_of, key_of_seed, random_at, random_permutation
+from fedlang.run.random import identity_of
 from fedlang.run.sequences import Array, Elements, LeafValue, Rows, fix, is_fixed
 
 T = TypeVar("T")
@@ -113,8 +113,7 @@ class ClientData(DatasetClients[Examples]):
 
         A batch never spans two epochs, so the last one of an epoch may be smaller; `drop_last` leaves it out. With a
         `shuffle_seed` every epoch has an order of its own, which depends on the seed, the client's id and the epoch
-        only. Without one, and for one epoch, the batches are views of the examples; otherwise each row is copied once
-        an epoch.
+        only. No example is copied: batches are ranges of the examples, or of numbers of them.
         """
         for what, value in (("the batch size", size), ("the number of epochs", epochs)):
             if value < 1:
@@ -212,7 +211,7 @@ def _fixed_sequence(leaf: LeafValue) -> LeafValue:
     if isinstance(leaf, Elements):
         return Elements(tuple(fix(item.copy()) for item in leaf.items))
     assert isinstance(leaf, Rows), "batches are sequences"
-    return Rows(fix(leaf.rows), None if leaf.splits is None else fix(leaf.splits))
+    return Rows(fix(leaf.rows), *(None if each is None else fix(each) for each in (leaf.splits, leaf.order)))
 
 
 def _batch(
@@ -222,9 +221,9 @@ def _batch(
     kept = count - count % size if drop_last else count
     splits = fix(_splits(kept, size, epochs))
     if shuffle_seed is None and epochs == 1:
-        return map_leaves(lambda leaf: Rows(leaf[:kept], splits), examples)
-    order = np.concatenate([_order(client, count, epoch, shuffle_seed)[:kept] for epoch in range(epochs)])
-    return map_leaves(lambda leaf: Rows(fix(leaf[order]), splits), examples)
+        return map_leaves(lambda leaf: Rows(leaf, splits), examples)
+    order = fix(np.concatenate([_order(client, count, epoch, shuffle_seed)[:kept] for epoch in range(epochs)]))
+    return map_leaves(lambda leaf: Rows(leaf, splits, order), examples)
 
 
 def _splits(count: int, size: int, epochs: int) -> NDArray[np.int64]:
@@ -232,9 +231,13 @@ def _splits(count: int, size: int, epochs: int) -> NDArray[np.int64]:
     return np.append((np.arange(epochs)[:, None] * count + starts).ravel(), epochs * count)
 
 
-def _order(client: str, count: int, epoch: int, seed: int | None) -> NDArray[np.int32]:
-    """The order of the examples in an epoch."""
+def _order(client: str, count: int, epoch: int, seed: int | None) -> NDArray[np.int64]:
+    """The order of the examples in an epoch: by random words, of a stream that seed and client are the key of.
+
+    The stream is NumPy's, whose words are the same in all its versions (NEP 19), unlike what it makes of them.
+    """
     if seed is None:
-        return np.arange(count, dtype=np.int32)
-    key = random_at(random_at(key_of_seed(seed), int(identity_of(client))), epoch)
-    return random_permutation(key, count)
+        return np.arange(count, dtype=np.int64)
+    key = np.array([seed % 2**64, identity_of(client)], np.uint64)
+    words = np.random.Philox(key=key, counter=[0, epoch, 0, 0]).random_raw(count)
+    return np.argsort(words, kind="stable")

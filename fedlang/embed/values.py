@@ -227,7 +227,7 @@ def _leaf_packer(element: TensorType, path: str) -> Packer:
             if not len(value):
                 return [_empty(element)]
             rows = fitting(value.rows, (*_first_size(value, known), *value.rows.shape[1:]))
-            return [value if rows is value.rows else Rows(rows, value.splits)]
+            return [value if rows is value.rows else Rows(rows, value.splits, value.order)]
         if isinstance(value, Elements):
             return [Elements(tuple(fitting(item, item.shape) for item in value.items))]
         return None

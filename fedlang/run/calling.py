@@ -45,7 +45,7 @@ def call_function(
 def to_read(value: LeafValue) -> Any:
     """The same values, which cannot be written to."""
     if isinstance(value, Rows):
-        return Rows(_to_read(value.rows), value.splits)
+        return Rows(_to_read(value.rows), value.splits, value.order)
     if isinstance(value, Elements):
         return Elements(tuple(map(_to_read, value.items)))
     return _to_read(value)

@@ -50,15 +50,33 @@ _32 = np.uint64(32)
 
 def philox(key: Pair, counter: Four) -> tuple[Words, ...]:
     """Four words for each counter; words of keys and counters broadcast against each other."""
-    k0, k1 = (np.asarray(word, np.uint64) for word in key)
-    c0, c1, c2, c3 = (np.asarray(word, np.uint64) for word in counter)
-    m0, m1 = (np.uint64(each) for each in MULTIPLIERS)
-    s0, s1 = (np.uint64(each) for each in KEY_STEPS)
-    for _ in range(ROUNDS):
-        p0, p1 = c0 * m0, c2 * m1
-        c0, c1, c2, c3 = (p1 >> _32) ^ c1 ^ k0, p1 & _LOW, (p0 >> _32) ^ c3 ^ k1, p0 & _LOW
-        k0, k1 = (k0 + s0) & _LOW, (k1 + s1) & _LOW
-    return tuple(np.asarray(word, np.uint32) for word in (c0, c1, c2, c3))
+    keys, counters = [np.asarray(word, np.uint64) for word in key], [np.asarray(word, np.uint64) for word in counter]
+    shape = np.broadcast_shapes(*(word.shape for word in (*keys, *counters)))
+    even, odd = np.empty((2, 2, *shape), np.uint64)  # words 0 and 2, and words 1 and 3: a round does the same to both
+    even[0], odd[0], even[1], odd[1] = counters
+    column = (2, *[1] * len(shape))
+    multipliers, steps = (np.array(each, np.uint64).reshape(column) for each in (MULTIPLIERS, KEY_STEPS))
+    own = np.stack(np.broadcast_arrays(*keys))
+    own = own.reshape(2, *[1] * (len(shape) - own.ndim + 1), *own.shape[1:])
+    number = np.arange(ROUNDS, dtype=np.uint64).reshape(ROUNDS, 1, *column[1:])
+    product = np.empty_like(even)
+    other = product[::-1]
+    for own_key in (own + number * steps) & _LOW:
+        np.multiply(even, multipliers, out=product)
+        np.right_shift(other, _32, out=even)
+        np.bitwise_xor(even, odd, out=even)
+        np.bitwise_xor(even, own_key, out=even)
+        np.bitwise_and(other, _LOW, out=odd)
+    return tuple(word.astype(np.uint32) for word in (even[0], odd[0], even[1], odd[1]))
+
+
+def _philox_of_numbers(k0: int, k1: int, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int, int]:
+    """The same for one counter, in Python's integers: NumPy takes longer to begin than this to end."""
+    for number in range(ROUNDS):
+        p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
+        a, b = (k0 + number * KEY_STEPS[0]) & 0xFFFFFFFF, (k1 + number * KEY_STEPS[1]) & 0xFFFFFFFF
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ a, p1 & 0xFFFFFFFF, (p0 >> 32) ^ c3 ^ b, p0 & 0xFFFFFFFF
+    return c0, c1, c2, c3
 
 
 def _halves(number: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -74,6 +92,10 @@ def _as_uint64(i: int | ArrayLike) -> NDArray[np.uint64]:
 def random_at(key: ArrayLike, i: int | ArrayLike) -> Words:
     """The key derived from `key[..., 2]` with the integers `i[...]`; leading axes broadcast."""
     key = np.asarray(key, np.uint32)
+    if isinstance(i, int) and key.ndim == 1:
+        k0, k1 = key.tolist()
+        found = _philox_of_numbers(k0, k1, i & 0xFFFFFFFF, (i >> 32) & 0xFFFFFFFF, 0, 1)
+        return np.array(found[:2], np.uint32)
     low, high = _halves(_as_uint64(i))
     words = philox((key[..., 0], key[..., 1]), (low, high, 0, 1))
     return np.stack(np.broadcast_arrays(words[0], words[1]), axis=-1)

@@ -1,8 +1,9 @@
 """How a sequence leaf is held at run time: examples once, elements as ranges of rows.
 
 A sequence of `float32[784]` with 60 elements is `Rows(array[60, 784])`. A sequence of `float32[?, 784]` (batches) is
-`Rows(array[total, 784], splits)`: element `t` is `rows[splits[t]:splits[t + 1]]`. Leaves of one record that share
-their `?` share
+`Rows(array[total, 784], splits)`: element `t` is `rows[splits[t]:splits[t + 1]]`. Batches that were shuffled, or go
+over the examples several times, say in what order: `Rows(array[60, 784], splits, order)`, element `t` being
+`rows[order[splits[t]:splits[t + 1]]]`; no example is copied for it. Leaves of one record that share their `?` share
 equal splits. Elements that are unequal in any other way are kept one by one, as `Elements`.
 """
 
@@ -21,13 +22,15 @@ T = TypeVar("T", bound=NDArray[Any])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Elements that lie one behind the other in one array.
+    """Elements that lie one behind the other in one array, or that are numbers of its rows.
 
-    `splits` (int64, one more than elements) is None when every element is a row.
+    `splits` (int64, one more than elements) is None when every element is a row. With `order` (int64, which `splits`
+    cut) an element has the rows of these numbers; there is none without `splits`.
     """
 
     rows: Array
     splits: NDArray[np.int64] | None = None
+    order: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.rows) if self.splits is None else len(self.splits) - 1
@@ -36,10 +39,15 @@ class Rows:
         if self.splits is None:
             row: Array = np.asarray(self.rows[index])
             return row
-        return self.rows[self.splits[index] : self.splits[index + 1]]
+        part = slice(self.splits[index], self.splits[index + 1])
+        return self.rows[part] if self.order is None else self.rows[self.order[part]]
 
     def __iter__(self) -> Iterator[Array]:
         return (self[index] for index in range(len(self)))
+
+    def laid_out(self) -> Rows:
+        """The same with its elements one behind the other: itself, but where there is an order."""
+        return self if self.order is None else Rows(self.rows[self.order], self.splits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,12 +72,17 @@ LeafValue = Array | SequenceValue
 
 def is_fixed(array: Array) -> bool:
     """Whether nobody can change the array: what was made of it holds whenever the same array is met again."""
-    owner: object = array
-    while isinstance(owner, np.ndarray):
-        if owner.flags.writeable:
-            return False
+    return owner_of(array) is not None
+
+
+def owner_of(array: Array) -> Array | None:
+    """The array that has the memory which an array shows; None where somebody can change it."""
+    owner = array
+    while not owner.flags.writeable:
+        if not isinstance(owner.base, np.ndarray):
+            return owner
         owner = owner.base
-    return True
+    return None
 
 
 def fix(array: T) -> T:

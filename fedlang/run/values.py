@@ -68,13 +68,14 @@ def select_elements(sequence: SequenceValue, order: NDArray[np.int64]) -> Sequen
     starts, lengths = sequence.splits[:-1][order], np.diff(sequence.splits)[order]
     splits = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     rows = np.repeat(starts - splits[:-1], lengths) + np.arange(splits[-1])
-    return Rows(sequence.rows[rows], splits)
+    return Rows(sequence.rows, splits, rows if sequence.order is None else sequence.order[rows])
 
 
 def stack_elements(sequence: SequenceValue) -> Array:
     """The elements as one array with a new first axis. `ValueError` where they are unequal."""
     if isinstance(sequence, Elements):
         return np.stack(sequence.items)
+    sequence = sequence.laid_out()
     if sequence.splits is None:
         return sequence.rows
     lengths = np.diff(sequence.splits)

@@ -121,6 +121,16 @@ def test_a_shuffle_depends_on_seed_client_and_epoch_only() -> None:
     assert all(other[0] != first[0] for other in others)
 
 
+@pytest.mark.parametrize(("epochs", "seed", "drop_last"), [(1, None, True), (3, None, False), (2, 5, True)])
+def test_no_example_is_copied_into_a_batch(*, epochs: int, seed: int | None, drop_last: bool) -> None:
+    data = ClientData.from_list([numbers(30)])
+    sequence, examples = data.batches(7, epochs, seed, drop_last=drop_last).sequence("0"), data.examples("0")
+    assert isinstance(sequence, dict)
+    assert isinstance(examples, dict)
+    assert all(isinstance(leaf, Rows) and leaf.rows is examples[name] for name, leaf in sequence.items())
+    assert [len(batch) for batch in sequence["x"]] == [7, 7, 7, 7, *([] if drop_last else [2])] * epochs
+
+
 def test_leaves_are_shuffled_together() -> None:
     sequence = ClientData.from_list([numbers(30)]).batches(7, 2, 3).sequence("0")
     for x, y in zip(rows_of(sequence, "x"), rows_of(sequence, "y"), strict=True):

@@ -25,7 +25,7 @@ def test_rows_lie_behind_a_zero_row_and_are_found_again() -> None:
     store = Store((Tensor("float32", (3,)),), split=False)
     first, second = rows(2, 1.0), rows(40, 2.0)
     places = [store.place((each,)) for each in (first, second, first)]
-    assert [(place.start, place.length) for place in places] == [(1, 2), (3, 40), (1, 2)]
+    assert [(place.start, place.rows) for place in places] == [(1, 2), (3, 40), (1, 2)]
     (tensor,) = store.tensors()
     np.testing.assert_array_equal(tensor[:4, 0], [0, 1, 1, 2])
 
@@ -91,12 +91,8 @@ def test_rows_stay_as_long_as_somebody_needs_them(*, split: bool, fixed: bool) -
         for _, clients, shown in running:
             for own, place in clients:
                 np.testing.assert_array_equal(shown[place.start : place.start + len(own.rows)], own.rows)
-                if split:
-                    bounds = store.splits.array[place.first_split : place.first_split + 3]
-                    np.testing.assert_array_equal(bounds - place.start, own.splits)
         del chunk, packed, made, array
     assert store.rows.size <= 4 * 4 * 8 * 30
-    assert store.bounds.size <= 4 * 4 * 8 * 3
     assert not store.columns[0].array[0].any()
 
 
@@ -134,12 +130,21 @@ def test_sizes_that_the_type_leaves_open_are_those_of_the_rows_in_use() -> None:
         del made
 
 
-def test_ranges_keep_their_splits() -> None:
+def test_of_ranges_only_the_rows_that_they_are_of_are_kept() -> None:
     store = Store((Tensor("float32", (fresh_unknown(), 3)),), split=True)
-    store.place((Rows(np.ones((3, 3), np.float32), np.array([0, 1, 3])),))
-    place = store.place((Elements((np.zeros((2, 3), np.float32), np.zeros((0, 3), np.float32))),))
-    assert place.length == 2
-    splits = store.splits.array[place.first_split : place.first_split + 3]
-    np.testing.assert_array_equal(splits, [4, 6, 6])
-    nobody = store.place((Elements(()),))
-    assert (nobody.length, nobody.rows) == (0, 0)
+    place = store.place((Rows(np.arange(30, dtype=np.float32).reshape(10, 3), np.array([2, 3, 5])),))
+    (shown,) = store.tensors()
+    assert place.rows == 3
+    np.testing.assert_array_equal(shown[place.start : place.start + 3, 0], [6, 9, 12])
+    assert store.place((Elements((np.zeros((2, 3), np.float32), np.zeros((0, 3), np.float32))),)).rows == 2
+    assert store.place((Elements(()),)).rows == 0
+
+
+def test_other_batches_of_the_same_examples_are_of_the_same_rows() -> None:
+    store = Store((Tensor("float32", (fresh_unknown(), 3)),), split=True)
+    flat = fix(np.arange(30, dtype=np.float32))
+    place = store.place((Rows(flat.reshape(10, 3), np.array([0, 4, 10])),))
+    assert store.place((Rows(flat.reshape(10, 3), np.array([0, 10])),)) is place, "another view of the same memory"
+    assert store.place((Rows(flat.reshape(10, 3), np.array([0, 3, 6]), np.array([9, 0, 3, 3, 0, 9])),)) is place
+    assert store.place((Rows(flat.reshape(10, 3), np.array([0, 6])),)) is not place, "other rows"
+    assert store.place((Rows(flat[::-1].reshape(10, 3), np.array([0, 10])),)) is not place, "in another order"

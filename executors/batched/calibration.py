@@ -27,19 +27,21 @@ import numpy as np
 
 from fedlang.ir.graph import Builder, Graph, Sequence, Tensor
 from fedlang.run.executor import ClientTask
-from fedlang.run.sequences import Rows
+from fedlang.run.sequences import Array, Rows
 from fedlang.types.dims import named
 
 from ..tensorflow.calls import Traced
 from ..tensorflow.chunks import sequential_work
 from ..tensorflow.start import CORES, tf
 from ..tensorflow.work import Readable
+from .costs import cost_of
 from .figures import FAR, FIXED, NEAR, Figures
+from .typical import FEATURES, VARIES, typical_work
 
 VARIABLE = "FEDLANG_CALIBRATION"
 ROWS, COLUMNS, STEPS, OPERATIONS = 20, 10, 100, 25
 PRODUCT = 2 * 20 * 64 * 64
-LOOP = 5  # what a step of a loop takes around its operations, in operations
+AROUND = 5  # what a step of the loop of these operations takes beside them, in operations
 WIDEST = 1000.0  # a figure that many times off the fixed one is no measurement
 
 
@@ -95,14 +97,17 @@ def write_figures(path: str, found: Figures) -> None:
 def measure() -> Figures:
     """Measures, on one core. Each figure is the best of some tries: others may use the machine at the same time."""
     with tf.device("/CPU:0"):
-        call = _step() / (OPERATIONS + LOOP)
+        call = _step(_small_steps(), (False, True), *_small_values()) / (OPERATIONS + AROUND)
         product = 16 * PRODUCT / _products(16)
         numbers = _normal(1 << 14)
         images, kernel = _normal(20, 14, 14, 8), _normal(3, 3, 8, 16)
+        product_call = max(_products(1) - PRODUCT / product, call)
+        own = _step(typical_work(), VARIES, *_typical_values())
+        known = Figures(call, 0.0, product_call, product, FIXED.convolution, FIXED.hard, FIXED.near, FIXED.far)
         return Figures(
             call=call,
-            loop=LOOP * call,
-            product_call=max(_products(1) - PRODUCT / product, call),
+            step=max(own - cost_of(typical_work()).seconds(known, looped=True), AROUND * call),
+            product_call=product_call,
             product=product,
             convolution=2 * 20 * 12 * 12 * 3 * 3 * 8 * 16 / _best(lambda: tf.nn.conv2d(images, kernel, 1, "VALID")),
             hard=(1 << 14) / _loop(lambda x: tf.exp(tf.exp(-x)), numbers) * 2,
@@ -117,13 +122,22 @@ def _bandwidth(size: int, **steps: int) -> float:
     return 2 * size / (_loop(lambda x: tf.abs(1.0 - tf.abs(x)), tf.ones([size // 4]), **steps) / 3)
 
 
-def _step() -> float:
-    """Seconds of a step of a client's loop of small operations, as this executor runs it."""
-    work = sequential_work(_small_steps(), (False, True))
-    rows = Rows(np.zeros((STEPS, COLUMNS), np.float32))
-    read = Readable.of([ClientTask(0, "", tuple)], [(rows,)])
-    shared, packed = work.pack_shared([np.ones((ROWS, COLUMNS), np.float32)]), work.pack(read)
-    return _best(lambda: work.run(shared, packed, read)) / STEPS
+def _step(graph: Graph, varies: tuple[bool, ...], shared: list[Array], own: tuple[Rows, ...]) -> float:
+    """Seconds of one of the `STEPS` steps that a client takes, as this executor runs clients one by one."""
+    work = sequential_work(graph, varies)
+    read = Readable.of([ClientTask(0, "", tuple)], [own])
+    feeds, packed = work.pack_shared(shared), work.pack(read)
+    return _best(lambda: work.run(feeds, packed, read)) / STEPS
+
+
+def _small_values() -> tuple[list[Array], tuple[Rows, ...]]:
+    return [np.ones((ROWS, COLUMNS), np.float32)], (Rows(np.zeros((STEPS, COLUMNS), np.float32)),)
+
+
+def _typical_values() -> tuple[list[Array], tuple[Rows, ...]]:
+    splits = np.arange(STEPS + 1, dtype=np.int64) * ROWS
+    x, y = np.zeros((STEPS * ROWS, FEATURES), np.float32), np.zeros(STEPS * ROWS, np.int32)
+    return [np.zeros(2, np.float32), np.zeros((FEATURES, 2), np.float32)], (Rows(x, splits), Rows(y, splits))
 
 
 def _small_steps() -> Graph:

@@ -29,6 +29,9 @@ from .figures import Figures
 PRODUCT = 11.0  # what a product in a function from Python takes beside its arithmetic, in calls
 UNKNOWN = 16  # what a size that only data tell is taken for
 STEPS = 4  # what the number of steps of a loop inside another is taken for
+AGAIN = 9.0  # what a step of such a loop takes beside its operations, in calls
+COLUMNS = 16  # columns of a product are computed by so many, at best
+LARGE = 1024  # numbers of a client from which they are copied only where some clients have no step left
 
 FREE = ("parameter", "constant", "get", "size", "broadcast", "iota", "check", "print", "probe", "stop_gradient")
 FREE_GROUPS = ("sequence", "string")
@@ -87,7 +90,7 @@ class Cost:
     def seconds(self, figures: Figures, *, looped: bool) -> float:
         """Of one step of the loop, or of everything around it."""
         own = sum(load.seconds(figures, self.touched) for load in self.loads if load.looped == looped)
-        return own + figures.loop
+        return own + figures.step if looped else own
 
     def by_operation(self, figures: Figures, steps: float, times: float) -> dict[str, float]:
         """Seconds by operation, for so many steps, and so many times what is around them."""
@@ -174,6 +177,7 @@ class _Sizes:
             yield from self.loads(body, looped=True)
             return
         steps = self.number(length) if self._is_known(length) else STEPS
+        yield Load(node.op, looped, calls=AGAIN * steps)
         yield from (load.times(steps) for load in self.loads(body, looped=looped))
 
     def _is_known(self, size: Size) -> bool:
@@ -185,7 +189,11 @@ class _Sizes:
         load = Load(node.op, looped, 1.0, moved=sum(self._read(each, graph) for each in inputs) + self._sum(results))
         if node.op == "matmul":
             inner = inputs[0].tensor.shape[-2 if dict(node.attributes)["transpose_a"] else -1]
-            return replace(load, products=2.0 * self.count(node.tensor) * self.number(inner))
+            columns = -(-self.number(node.tensor.shape[-1]) // COLUMNS) * COLUMNS
+            rows = prod(map(self.number, node.tensor.shape[:-1]))
+            return replace(load, products=2.0 * rows * columns * self.number(inner))
+        if node.op == "select" and self.clients is not None and self.count(node.tensor) >= LARGE * self.block:
+            return replace(load, moved=0.0)
         if node.op in CONVOLUTIONS:
             return replace(load, convolved=self._convolved(node, inputs))
         if operation_of(node.op).group == "gather" and inputs:

@@ -3,14 +3,17 @@
 A block takes as many steps as its longest client, and a step the longer the more clients there are, but less than in
 proportion: few clients waste calls, many waste steps. The cut of least work is found by dynamic programming over
 multiples of `STEP` clients; the block of the longest ones is the smaller by what is no multiple. Where one of its
-blocks would keep a thread busy while others have nothing to do, smaller blocks are tried.
+blocks would keep a thread busy while others have nothing to do, smaller blocks are tried: first as many as there are
+threads. Another thread is asked only where it makes the whole faster by a fifth (`WORTH`): what it takes to move data
+to it and back is work, too.
 """
 
 # ruff: noqa: TID252 (executors import each other relatively: installed, they lie inside `fedlang`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -21,6 +24,8 @@ from ..tensorflow.work import STEP
 
 # From how many steps the clients take, longest first, and the most for a block, to the sizes of the blocks in order.
 Cut: TypeAlias = Callable[[NDArray[np.int32], int], list[int]]
+
+WORTH = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +58,28 @@ def costs_up_to(known: Mapping[int, BlockCost], most: int) -> Costs:
 def cut(steps: NDArray[np.int32], costs: Costs, threads: int) -> tuple[float, list[int]]:
     """The sizes of the blocks, and the seconds they take on so many threads. Python does one thing at a time."""
     longest, odd = longest_of(steps), len(steps) % STEP
-    limit = min(len(costs.step), max(1, len(longest)))
-    best: tuple[float, list[int]] = (0.0, [])
-    while True:
-        units = _least(longest, costs, threads, limit)
-        seconds = duration(longest, units, costs, threads)
-        if best[1] and seconds >= best[0]:
+    best, units = math.inf, [0]
+    for limit in _limits(len(longest), len(costs.step), threads):
+        smaller = _least(longest, costs, threads, limit)
+        seconds = duration(longest, smaller, costs, threads)
+        if seconds * (WORTH if len(units) == 1 < len(smaller) else 1.0) >= best:
             break
-        best = seconds, units
-        if max(units, default=1) == 1:
-            break
-        limit = -(-max(units) // 2)
-    sizes = [STEP * unit for unit in best[1]] or [0]
-    return best[0], [sizes[0] - (STEP - odd if odd else 0), *sizes[1:]]
+        best, units = seconds, smaller or [0]
+    sizes = [STEP * unit for unit in units]
+    return best, [sizes[0] - (STEP - odd if odd else 0), *sizes[1:]]
+
+
+def _limits(count: int, most: int, threads: int) -> Iterator[int]:
+    """How many of `count` units a block may have at most: as many as it can, then as gives each thread 1, 2, 4 … of
+    them."""
+    limit = min(most, max(1, count))
+    yield limit
+    shares = threads
+    while limit > 1:
+        if -(-count // shares) < limit:
+            limit = -(-count // shares)
+            yield limit
+        shares *= 2
 
 
 def longest_of(steps: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -114,7 +114,7 @@ def _estimated(made: Made, tally: Tally, figures: Figures) -> dict[str, float]:
         cost = cost_of(made.own) if made.batched is None or block == 1 else batched_cost(made.batched, block)
         for op, seconds in cost.by_operation(figures, steps, times).items():
             found[op] = found.get(op, 0.0) + seconds
-        found[AROUND] = found.get(AROUND, 0.0) + figures.loop * (steps + times)
+        found[AROUND] = found.get(AROUND, 0.0) + figures.step * steps
     return found
 
 

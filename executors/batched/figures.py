@@ -13,7 +13,7 @@ class Figures:
     """Of one core: seconds for a call, numbers a second, bytes a second."""
 
     call: float  # an operation in a loop of a graph
-    loop: float  # a step of a loop
+    step: float  # a step of the loop over a client's batches, beside its operations
     product_call: float  # a matrix product or a convolution there
     product: float  # multiplications and additions in matrix products
     convolution: float  # and in convolutions
@@ -34,7 +34,7 @@ class Figures:
 # A virtual machine with two cores of a Xeon of 2023, TensorFlow 2.21.
 FIXED = Figures(
     call=8.0e-7,
-    loop=4.0e-6,
+    step=6.0e-5,
     product_call=9.0e-6,
     product=8.0e10,
     convolution=5.5e10,

@@ -40,7 +40,7 @@ class BatchedWork:
     spreads: bool
     room: Room
     tallies: list[Tally]  # of the last run
-    pool: ThreadPoolExecutor = field(init=False)
+    pool: ThreadPoolExecutor | None = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pool", new_pool(self.threads, "chunks"))

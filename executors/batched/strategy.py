@@ -33,8 +33,10 @@ from .figures import FIXED, Figures
 BLOCKS = (8, 16, 32, 64, 128)  # clients in a block, for which costs are estimated
 SEQUENTIAL, RESULTS = 32, 256 << 20  # clients in a chunk that runs them one by one, and bytes of what they send
 CLEAR = 2.0  # a factor between two estimates that no measuring turns round
-AROUND = 40  # calls that a client takes beside its own operations: its data are cut out, its results kept
-HANDED = 1000  # calls that a block takes, from Python: its data are packed, the program called, its results added up
+CLIENT = 35  # calls that a client takes of Python in any case: its data are read and found
+AROUND = 100  # calls that one takes that runs by itself, beside its own operations: its data are cut out, results kept
+BLOCK = 300  # calls that a block takes beside its operations: masks are made, loops begin and end
+HANDED = 1700  # calls that it takes of Python: its data are packed, the program called, its results added up
 LONG = 5e-5  # seconds that an operation takes, on average, where threads of TensorFlow's own are worth it
 GAIN = 1.1  # how much faster than one by one blocks must be
 
@@ -80,13 +82,15 @@ def estimate(batched: Batched, work: Graph, threads: int, figures: Figures) -> E
     """What both ways take."""
     own, steps = cost_of(work), usual_steps()
     step, around = own.seconds(figures, looped=True), own.seconds(figures, looped=False)
+    common = len(steps) * CLIENT * figures.call
     sequential = float(steps.sum() * step + len(steps) * (around + AROUND * figures.call)) / threads
     costs = {size: _block_cost(batched_cost(batched, size), figures) for size in BLOCKS}
-    return Estimate(sequential, cut(steps, costs_up_to(costs, BLOCKS[-1]), threads)[0], costs, figures)
+    blocks, _ = cut(steps, costs_up_to(costs, BLOCKS[-1]), threads)
+    return Estimate(common + sequential, common + blocks, costs, figures)
 
 
 def _block_cost(cost: Cost, figures: Figures) -> BlockCost:
-    once = cost.seconds(figures, looped=False)
+    once = cost.seconds(figures, looped=False) + BLOCK * figures.call
     return BlockCost(cost.seconds(figures, looped=True), once, HANDED * figures.call)
 
 

@@ -1,5 +1,9 @@
 """Threads that stay: starting two for every run would take as long as a small round's arithmetic.
 
+The thread that asks for results is one of them. While it waits for one it runs a job itself, the one that it made last:
+what it has just packed lies near its processor, and so will the results when it adds them up. A thread that slept
+instead would wake up with nothing near, and the job's data would move to another core and back.
+
 A pool belongs to one compiled work, so that work that runs other work waits for no thread of its own. Its threads end
 when the work is let go of, or with Python.
 """
@@ -8,16 +12,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain, islice
-from typing import TypeVar
+from threading import Lock
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-def new_pool(threads: int, name: str) -> ThreadPoolExecutor:
-    """A pool whose threads begin when they are first needed."""
-    return ThreadPoolExecutor(threads, f"fedlang-{name}")
+def new_pool(threads: int, name: str) -> ThreadPoolExecutor | None:
+    """The threads beside the one that asks, which begin when they are first needed; None where it is the only one."""
+    return ThreadPoolExecutor(threads - 1, f"fedlang-{name}") if threads > 1 else None
 
 
 def looked_ahead(items: Iterator[T], count: int) -> tuple[bool, Iterator[T]]:
@@ -26,24 +31,66 @@ def looked_ahead(items: Iterator[T], count: int) -> tuple[bool, Iterator[T]]:
     return len(first) == count, chain(first, items)
 
 
-def in_order(pool: ThreadPoolExecutor, jobs: Iterator[Callable[[], T]], most: int) -> Iterator[T]:
+class _Job(Generic[T]):
+    """Something to run, by whoever claims it first; what it was made of is let go of once it has run."""
+
+    def __init__(self, run: Callable[[], T]) -> None:
+        self.run: Callable[[], T] | None = run
+        self.future: Future[T] = Future()
+        self._claimed = Lock()
+
+    def claim(self) -> bool:
+        """Whether nobody else has claimed it."""
+        return self._claimed.acquire(blocking=False)
+
+    def work(self) -> None:
+        """Runs it, unless somebody else does."""
+        if self.claim():
+            self.finish()
+
+    def finish(self) -> None:
+        """Runs it, once it is claimed."""
+        assert self.run is not None, "a job is claimed once"
+        try:
+            self.future.set_result(self.run())
+        except BaseException as error:
+            self.future.set_exception(error)
+        self.run = None
+
+
+def in_order(pool: ThreadPoolExecutor | None, jobs: Iterator[Callable[[], T]], most: int) -> Iterator[T]:
     """The jobs' results in order, never more than `most` begun and not taken.
 
-    A job that is the only one runs in the thread that asks: with another, a small round's data would move from one
-    core to the other and back. At an error, or when the results are no longer wanted, what is not begun is cancelled
-    and what runs is waited for.
+    At an error, or when the results are no longer wanted, what is not begun is left and what runs is waited for.
     """
+    if pool is None:
+        yield from (job() for job in jobs)
+        return
     first = list(islice(jobs, 2))
     if len(first) == 1:
         yield first[0]()
         return
-    futures = (pool.submit(job) for job in chain(first, jobs))
-    waiting = deque(islice(futures, most))
+    made = (_handed_to(pool, job) for job in chain(first, jobs))
+    waiting = deque(islice(made, most))
     try:
         while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(islice(futures, 1))
+            _help(waiting)
+            yield waiting.popleft().future.result()
+            waiting.extend(islice(made, 1))
     finally:
-        for each in waiting:
-            each.cancel()
-        wait(waiting)
+        wait([job.future for job in waiting if not job.claim()])
+
+
+def _handed_to(pool: ThreadPoolExecutor, run: Callable[[], T]) -> _Job[T]:
+    job = _Job(run)
+    pool.submit(job.work)
+    return job
+
+
+def _help(waiting: deque[_Job[T]]) -> None:
+    """Runs jobs that nobody has begun, the last first, until the first of all is done or runs elsewhere."""
+    while not waiting[0].future.done():
+        own = next((job for job in reversed(waiting) if job.claim()), None)
+        if own is None:
+            return
+        own.finish()

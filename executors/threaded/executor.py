@@ -48,7 +48,7 @@ class ThreadedWork:
     chunk: int
     spreads: bool
     room: Room
-    pool: ThreadPoolExecutor = field(init=False)
+    pool: ThreadPoolExecutor | None = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pool", new_pool(self.threads, "clients"))
@@ -60,9 +60,6 @@ class ThreadedWork:
         guarded = Guarded(
             self.work, self.graph, self.varies, tuple(shared), feeds, self.room, spread=self.spreads and not every
         )
-        if self.threads == 1:
-            yield from (chunk for read in chunks for chunk in guarded.run(guarded.pack(read), read))
-            return
         jobs = (partial(guarded.run, guarded.pack(read), read) for read in chunks)
         for parts in in_order(self.pool, jobs, 2 * self.threads):
             yield from parts

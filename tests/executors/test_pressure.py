@@ -88,17 +88,28 @@ def test_what_runs_is_waited_for_and_what_does_not_is_not_begun_when_one_fails()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 9])
-def test_one_job_alone_runs_in_the_thread_that_asks(count: int) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        found = list(in_order(pool, iter([threading.get_ident] * count), 4))
+def test_the_thread_that_asks_runs_what_nobody_has_begun(count: int) -> None:
+    alone, here = threading.Event(), threading.get_ident()
+
+    def job() -> int:
+        if threading.get_ident() == here:
+            alone.set()
+        else:
+            assert alone.wait(5), "whoever asks sleeps"
+        return threading.get_ident()
+
+    with ThreadPoolExecutor(1) as pool:
+        found = list(in_order(pool, iter([job] * count), 4))
     assert len(found) == count
-    assert (threading.get_ident() in found) == (count == 1)
+    assert count == 0 or here in found
+    assert list(in_order(None, iter([job] * count), 4)) == [here] * count
 
 
 def test_threads_stay_from_run_to_run() -> None:
-    executor = ThreadedExecutor(threads=2, chunk=CHUNK)
+    executor = ThreadedExecutor(threads=3, chunk=CHUNK)
     work = executor.compile_work(training_graph((8, 3), 4), (False, False, True, True))
     for _ in range(2):
         list(work.run(weights_of((8, 3)), tasks_of(data_of(SIZES, 8, 3))))
     names = {thread.name for thread in work.work.pool._threads}  # type: ignore[attr-defined]
+    assert len(names) == 2, "and the one that asks"
     assert names == {"fedlang-clients_0", "fedlang-clients_1"}

@@ -12,7 +12,7 @@ import pytest
 
 from fedlang.executors.batched import BatchedExecutor, calibration
 from fedlang.executors.batched.costs import batched_cost, cost_of
-from fedlang.executors.batched.cutting import BlockCost, costs_up_to, duration
+from fedlang.executors.batched.cutting import BlockCost, costs_up_to, cut, duration
 from fedlang.executors.batched.figures import FIXED, Figures
 from fedlang.executors.batched.strategy import choose, chunk_size, sequential_size, spreads, usual_steps
 from fedlang.executors.tensorflow.work import STEP
@@ -51,7 +51,7 @@ def test_the_machine_is_measured_where_it_matters() -> None:
         return figures
 
     work = both((784, 64, 10))
-    assert choose(*work, 2, measured(call=1e-4, product_call=1e-4, loop=1e-4))[0] == "blocks"
+    assert choose(*work, 2, measured(call=1e-4, product_call=1e-4, step=1e-3))[0] == "blocks"
     assert choose(*work, 2, measured(far=5e9, product_call=FIXED.call))[0] == "sequential"
     assert len(asked) == 2
 
@@ -61,7 +61,8 @@ def test_a_matrix_product_costs_what_it_computes() -> None:
     (products,) = [load for load in cost.loads if load.op == "matmul"]
     assert products.looped
     assert products.calls == 2
-    assert products.products == 2 * (2 * 16 * 100 * 10), "forward, and by the weights; a batch is taken for 16"
+    expected = 2 * (2 * 16 * 100 * 16)
+    assert products.products == expected, "forward, and by the weights; a batch is taken for 16, as are 10 columns"
 
 
 def test_calls_serve_a_block_and_memory_does_not() -> None:
@@ -189,3 +190,15 @@ def test_only_long_operations_have_threads_of_their_own() -> None:
     for layers, wanted in (((100, 10), False), ((784, 4096, 10), True)):
         batched, own = both(layers)
         assert spreads(cost_of(own)) == spreads(batched_cost(batched, STEP)) == wanted
+
+
+def test_another_thread_is_asked_only_where_it_is_worth_it() -> None:
+    def sizes(handed: float, threads: int = 2, clients: int = 64) -> list[int]:
+        known = {size: BlockCost(1e-3 * size, 0.0, handed) for size in (8, 128)}
+        return cut(np.full(clients, 4, np.int32), costs_up_to(known, 128), threads)[1]
+
+    assert sizes(handed=0.0) == [32, 32]
+    assert sizes(handed=0.09) == [64], "a tenth faster is not enough"
+    assert sizes(handed=0.0, threads=1) == [64]
+    assert sizes(handed=0.0, clients=200) == [104, 96], "no thread waits for another"
+    assert sizes(handed=0.0, clients=0) == [0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,12 +75,16 @@ class Here:
 
 @dataclass(frozen=True)
 class OnExecutor:
-    """The workload's program on one of our executors, for these models, or for all."""
+    """The workload's program on one of our executors, for these models, or for all.
+
+    `shuffled`: in each round the clients' examples are in another order.
+    """
 
     name: str
     executor: str
     options: dict[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] | None = None
+    shuffled: bool = False
 
     def missing(self, workload: Workload) -> str | None:
         """Executors that take minutes for a model are left out."""
@@ -91,7 +96,13 @@ class OnExecutor:
         """Rounds of the program's process."""
         process, executor = workload.process, get_executor(self.executor, **self.options)
         state, data = process.initialize(0), workload.data.batches(workload.batch)
-        return Here(lambda: leaves(process.run_round(state, (data,), executor=executor).state.weights))
+        seeds = count()
+
+        def run() -> Arrays:
+            own = workload.data.batches(workload.batch, shuffle_seed=next(seeds)) if self.shuffled else data
+            return leaves(process.run_round(state, (own,), executor=executor).state.weights)
+
+        return Here(run)
 
 
 @dataclass(frozen=True)
@@ -171,6 +182,7 @@ OURS: tuple[Contender, ...] = (
     OnExecutor("batched, vectorised", "batched", {"strategy": "vectorised"}, ("softmax",)),
     OnExecutor("batched, blocks", "batched", {"strategy": "blocks"}, ("softmax", "lstm")),
     OnExecutor("batched, sequential", "batched", {"strategy": "sequential"}),
+    OnExecutor("batched, shuffled", "batched", {}, ("softmax",), shuffled=True),
     OnExecutor("threaded", "threaded"),
     OnExecutor("reference", "reference", {}, ("softmax",)),
     FromKeras("keras, translated", translate=True),

@@ -114,7 +114,7 @@ def test_who_fails_or_is_missing_says_why_and_stops_no_other() -> None:
 def test_all_of_ours_give_the_same_weights() -> None:
     rows = {row.contender: row for row in measure(TINY, OURS, ONCE)}
     assert not [row.note for row in rows.values() if row.note]
-    found = {name: row.norm for name, row in rows.items() if name != "centralised"}
+    found = {name: row.norm for name, row in rows.items() if name not in ("centralised", "batched, shuffled")}
     reference = found["reference"]
     assert reference is not None
     assert found == pytest.approx(dict.fromkeys(found, reference), rel=1e-6)

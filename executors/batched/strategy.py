@@ -36,7 +36,7 @@ CLEAR = 2.0  # a factor between two estimates that no measuring turns round
 CLIENT = 35  # calls that a client takes of Python in any case: its data are read and found
 AROUND = 100  # calls that one takes that runs by itself, beside its own operations: its data are cut out, results kept
 BLOCK = 300  # calls that a block takes beside its operations: masks are made, loops begin and end
-HANDED = 1700  # calls that it takes of Python: its data are packed, the program called, its results added up
+HANDED = 1000  # calls that it takes of Python: its data are packed, the program called, its results added up
 LONG = 5e-5  # seconds that an operation takes, on average, where threads of TensorFlow's own are worth it
 GAIN = 1.1  # how much faster than one by one blocks must be
 

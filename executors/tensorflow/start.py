@@ -4,15 +4,33 @@ machine.
 `Conv2DBackpropFilter` and `BiasAddGrad` give other bits with two threads inside one operation than with one; parallel
 work comes from clients instead. Sessions have threads of their own and say so themselves (`calls.py`); what is called
 as a function takes the process's setting, which can be made only before TensorFlow's first operation.
+
+TensorFlow loads Keras when it is imported, so that saved models find Keras's optimizers, and Keras loads Matplotlib
+where there is one: together a quarter of the import. Here Keras is loaded when somebody asks for it. Nor is garbage
+looked for meanwhile, of which there is little among a million new objects: a sixth.
 """
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
+from types import ModuleType
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import tensorflow as tf
+_LOADED_AT_ONCE = "keras.src.optimizers"  # what TensorFlow asks for of Keras
+_held, _collects = _LOADED_AT_ONCE not in sys.modules, gc.isenabled()
+if _held:
+    sys.modules[_LOADED_AT_ONCE] = ModuleType(_LOADED_AT_ONCE)
+gc.disable()
+try:
+    import tensorflow as tf
+finally:
+    if _held:
+        del sys.modules[_LOADED_AT_ONCE]
+    if _collects:
+        gc.enable()
 
 __all__ = ["CORES", "has_gpu", "tf"]
 

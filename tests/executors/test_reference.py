@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from cProfile import Profile
 
 import ml_dtypes
 import numpy as np
@@ -496,7 +496,8 @@ def softmax_regression_step() -> Graph:
     return build.finish((build.get(fold, 0), build.get(fold, 1)))
 
 
-def test_a_round_of_softmax_regression_is_fast_enough_to_be_an_oracle():
+def test_a_round_of_softmax_regression_is_cheap_enough_to_be_an_oracle():
+    """A hundred steps are so many thousand calls of Python functions: seconds say as much of the machine."""
     graph = softmax_regression_step()
     x, y = normal(2000, 784), (np.arange(2000) % 10).astype(np.int32)
     splits = np.arange(0, 2001, 20, dtype=np.int64)
@@ -508,7 +509,6 @@ def test_a_round_of_softmax_regression_is_fast_enough_to_be_an_oracle():
         Rows(y, splits),
     )
     evaluate(graph, arguments)
-    start = time.perf_counter()
-    for _ in range(10):
-        evaluate(graph, arguments)
-    assert time.perf_counter() - start < 3
+    profile = Profile()
+    profile.runcall(evaluate, graph, arguments)
+    assert sum(entry.callcount for entry in profile.getstats()) < 250 * 100

@@ -9,7 +9,7 @@ import click
 
 @click.command
 def command() -> int:
-    """List the executors, the one in force with a star."""
+    """List the executors, with a star the one that `fed run` takes by itself."""
     from fedlang.run.registry import executor_names, get_executor
 
     in_force = get_executor().name

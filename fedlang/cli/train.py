@@ -33,7 +33,11 @@ AT_LEAST_1 = click.IntRange(min=1)
     "--epochs", type=AT_LEAST_1, default=1, show_default=True, help="How often a client goes over its examples."
 )
 @click.option("--clients", type=AT_LEAST_1, help="How many clients take part in a round, drawn anew; all if left out.")
-@click.option("--executor", metavar="NAME", help="What it runs on; `fed executors` lists them.")
+@click.option(
+    "--executor",
+    metavar="NAME",
+    help="What it runs on: without this, `batched` where TensorFlow is installed. `fed executors` lists them.",
+)
 @click.option("--strategy", metavar="NAME", help=STRATEGY_HELP)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; may be repeated.")
 @click.option(
@@ -83,7 +87,7 @@ def command(
     """
     from fedlang.cli.checkpoints import verify_no_checkpoint
     from fedlang.cli.explaining import Watching
-    from fedlang.cli.quiet import load_executor
+    from fedlang.cli.quiet import load_executor, load_tensorflow
     from fedlang.cli.recording import Recorder
     from fedlang.cli.sinks import Console
     from fedlang.cli.targets import Target
@@ -96,6 +100,8 @@ def command(
     opened = Target(target)
     process = opened.process(settings)
     found = load_data(process.name, data)
+    if executor is None:
+        load_tensorflow()  # it is worth its start: where it is loaded, `batched` is in force
     chosen = load_executor(executor, strategy)
     plan = Plan(batch, epochs, clients or len(found.train), seed, chosen, Console(err=as_json))
     training = make_training(opened, process, data or "", found, evaluate, plan)

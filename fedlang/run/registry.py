@@ -3,10 +3,14 @@
 A name is one of those below, or an entry point of the group `fedlang.executors` (a class or function that makes an
 executor). Entry points of the same name do not replace the executors that come with fedlang. Options are what an
 executor is made with, by name, such as the `strategy` of `batched`.
+
+Where nobody has chosen, programs run on `batched` if TensorFlow is loaded already, as it is where a Keras model or a
+`tf.data.Dataset` comes from, and otherwise on `reference`, which starts at once.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,7 +33,7 @@ Options = tuple[tuple[str, object], ...]
 Choice = tuple[str, Options]
 
 _loaded: dict[Choice, Executor] = {}
-_default: Choice = ("reference", ())
+_default: Choice | None = None
 _chosen: ContextVar[Choice | None] = ContextVar("executor", default=None)
 
 
@@ -44,7 +48,7 @@ def get_executor(name: str | None = None, **options: object) -> Executor:
     `DiagnosticError` FED0605 for a name that there is none of, FED0606 for one that cannot be made, FED0625 for
     an option that it does not have, FED0626 for a value that an option does not take.
     """
-    choice = _chosen.get() or _default if name is None else _choice(name, options)
+    choice = _in_force() if name is None else _choice(name, options)
     if choice not in _loaded:
         _loaded[choice] = _load(*choice)
     return _loaded[choice]
@@ -69,6 +73,11 @@ def executor(name: str, **options: object) -> Iterator[Executor]:
         yield found
     finally:
         _chosen.reset(token)
+
+
+def _in_force() -> Choice:
+    """The block's, or the default that was set, or what suits a process in which TensorFlow is loaded or is not."""
+    return _chosen.get() or _default or ("batched" if "tensorflow" in sys.modules else "reference", ())
 
 
 def _choice(name: str, options: Mapping[str, object]) -> Choice:

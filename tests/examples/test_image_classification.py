@@ -33,16 +33,21 @@ def text_of(notebook: Any) -> str:
     return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
 
 
-def verify(shown: str) -> None:
-    """The tutorial's counts and forms; the loss falls in each of its runs of ten rounds."""
+def fewer_epochs(text: str, epochs: int) -> str:
+    """The same with fewer than ten: nearly all the time goes into TensorFlow's own reading of its data sets."""
+    assert text.count("NUM_EPOCHS = 10") == 1
+    return text.replace("NUM_EPOCHS = 10", f"NUM_EPOCHS = {epochs}")
+
+
+def losses_in(shown: str, epochs: int = 10) -> list[list[float]]:
+    """Those of its three runs of ten rounds. The tutorial's counts and forms are verified."""
     assert "b'Hello, World!'" in shown
     assert "( -> <model=<trainable=<dense/kernel=float32[784,10],dense/bias=float32[10]>" in shown
-    assert shown.count("num_examples: 9720.0") == 21
-    assert shown.count("num_examples: 1160.0") == 5
+    assert shown.count(f"num_examples: {972 * epochs}.0") == 21
+    assert shown.count(f"num_examples: {116 * epochs}.0") == 5
     losses = [float(each) for each in re.findall(r"^round +\d+, metrics=\{.*?loss: ([\d.]+)", shown, re.MULTILINE)]
     assert len(losses) == 30
-    for start in (0, 10, 20):
-        assert losses[start : start + 10] == sorted(losses[start : start + 10], reverse=True)
+    return [losses[start : start + 10] for start in (0, 10, 20)]
 
 
 def test_the_notebook_has_the_cells_of_its_script_and_their_outputs(tool: ModuleType) -> None:
@@ -50,7 +55,8 @@ def test_the_notebook_has_the_cells_of_its_script_and_their_outputs(tool: Module
 
     assert tool.is_current(SCRIPT)
     kept = nbformat.read(SCRIPT.with_suffix(".ipynb"), as_version=4)
-    verify(text_of(kept))
+    for losses in losses_in(text_of(kept)):
+        assert losses == sorted(losses, reverse=True)
     pictures = [o for cell in kept.cells for o in cell.get("outputs", ()) if "image/png" in o.get("data", {})]
     assert len(pictures) == 2
 
@@ -59,7 +65,12 @@ def test_the_notebook_has_the_cells_of_its_script_and_their_outputs(tool: Module
 @pytest.mark.filterwarnings("ignore")
 def test_the_notebook_runs_headless(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    verify(text_of(tool.run(tool.notebook_of(SCRIPT), SCRIPT.parent)))
+    notebook = tool.notebook_of(SCRIPT)
+    for cell in notebook.cells:
+        if "NUM_EPOCHS = 10" in cell.source:
+            cell.source = fewer_epochs(cell.source, 2)
+    for losses in losses_in(text_of(tool.run(notebook, SCRIPT.parent)), epochs=2):
+        assert losses[-1] < losses[0]
 
 
 @pytest.mark.slow
@@ -67,7 +78,8 @@ def test_the_notebook_runs_headless(tool: ModuleType, monkeypatch: pytest.Monkey
 def test_the_cells_run_on_every_executor_with_one_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "Agg")
     monkeypatch.chdir(ROOT)
-    script = SCRIPT.read_text().replace("NUM_EPOCHS = 10", "NUM_EPOCHS = 2")
+    script = fewer_epochs(SCRIPT.read_text(), 1).replace(", 11)", ", 4)")
+    assert script.count(", 4)") == 3, "the rounds of its three runs"
     found = {}
     for name in ("reference", "threaded", "batched"):
         names: dict[str, Any] = {}

@@ -36,6 +36,23 @@ def test_the_one_in_force_is_chosen_by_block_then_by_default(monkeypatch):
     assert get_executor() is get_executor("reference")
 
 
+@pytest.mark.slow
+def test_without_a_choice_it_hangs_on_whether_tensorflow_is_loaded():
+    code = """
+import fedlang as fl
+from fedlang.run.registry import get_executor
+print(get_executor().name)
+import tensorflow
+print(get_executor().name)
+with fl.executor("threaded"):
+    print(get_executor().name)
+fl.set_default_executor("reference")
+print(get_executor().name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["reference", "batched", "threaded", "reference"]
+
+
 def test_what_is_no_executor_or_missing_is_said(monkeypatch):
     monkeypatch.setitem(EXECUTORS, "broken", "fedlang.executors.nowhere:Executor")
     monkeypatch.setitem(EXECUTORS, "number", "builtins:int")

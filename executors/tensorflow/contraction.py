@@ -2,7 +2,8 @@
 
 Some kernels of TensorFlow's depend on how many rows or images there are: those of a product by a transposed matrix, and
 of the convolution of a single image. In a chunk of clients others are taken, so that bits do not depend on the chunk.
-Where all do (`ALIKE`), rows and images of all clients are taken client by client.
+Where all do (`ALIKE`), rows and images of all clients are taken client by client. The convolution of no image has the
+images' shape instead of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .attributes import flag
 from .lanes import ALIKE
 from .scope import Scope, extent
 from .start import tf
-from .structural import Lowered, stride_options
+from .structural import Lowered, at_least, stride_options
 
 
 def matmul(scope: Scope, node: Node, inputs: list[Any]) -> Any:
@@ -60,13 +61,14 @@ def _conv2d(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     x, kernel = inputs
     clients = None if x.dtype in ALIKE else scope.clients_in(node.tensor.shape[0])
     if clients is not None:
-        options, images = stride_options(node), _of_each(x, clients)
-        return _merged(tf.map_fn(lambda own: tf.raw_ops.Conv2D(input=own, filter=kernel, **options), images))
-    if not scope.multiples or x.shape[0] is not None:
-        return tf.raw_ops.Conv2D(input=x, filter=kernel, **stride_options(node))
-    images = extent(x, 0)
-    more = tf.pad(x, [[0, tf.cast(images == 1, tf.int32)], [0, 0], [0, 0], [0, 0]])
-    return tf.raw_ops.Conv2D(input=more, filter=kernel, **stride_options(node))[:images]
+        return _merged(tf.map_fn(lambda own: _convolved(own, kernel, node, 1), _of_each(x, clients)))
+    return _convolved(x, kernel, node, 2 if scope.multiples and x.shape[0] is None else 1)
+
+
+def _convolved(x: Any, kernel: Any, node: Node, least: int) -> Any:
+    """The convolution of so many images at least, less those that are not there."""
+    whole = tf.raw_ops.Conv2D(input=at_least(least, x), filter=kernel, **stride_options(node))
+    return whole[: extent(x, 0)]
 
 
 def _conv2d_input(scope: Scope, node: Node, inputs: list[Any]) -> Any:

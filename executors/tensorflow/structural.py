@@ -139,6 +139,15 @@ def stride_options(node: Node) -> dict[str, Any]:
     return {"strides": [1, down, across, 1], "padding": text(node, "padding").upper()}
 
 
+def at_least(least: int, images: Any) -> Any:
+    """The images; black ones behind them where there are fewer. Where there are not, nothing is copied."""
+    there = extent(images, 0)
+    if isinstance(there, int) and there >= least:
+        return images
+    missing = tf.maximum(least - there, 0)
+    return tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
+
+
 def _max_pool(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     return tf.raw_ops.MaxPool(input=inputs[0], **_window(node))
 
@@ -147,14 +156,17 @@ def _max_pool_gradient(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     """In a function that is not inlined, with a pooling of its own.
 
     TensorFlow puts its fast kernel (oneDNN's, ten times as fast) in the place of a gradient only where it met the
-    pooling before, and in a loop it may meet them in either order, from one tracing to the next.
+    pooling before, and in a loop it may meet them in either order, from one tracing to the next. Over no image that
+    kernel ends the process.
     """
     x, _, dy = inputs
     window = _window(node)
 
     def pooled(x: Any, dy: Any) -> Any:
-        y = tf.raw_ops.MaxPool(input=x, **window)
-        return tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=y, grad=dy, **window)
+        some = at_least(1, x)
+        y = tf.raw_ops.MaxPool(input=some, **window)
+        dx = tf.raw_ops.MaxPoolGrad(orig_input=some, orig_output=y, grad=at_least(1, dy), **window)
+        return dx[: extent(x, 0)]
 
     return tf.function(pooled, autograph=False, experimental_attributes={"_noinline": True})(x, dy)
 

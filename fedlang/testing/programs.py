@@ -298,6 +298,7 @@ def _shapes() -> list[ConformanceProgram]:
 
 
 def _products() -> list[ConformanceProgram]:
+    rng = np.random.default_rng(4)
     return [
         each(
             "matrix products",
@@ -368,6 +369,22 @@ def _products() -> list[ConformanceProgram]:
                     tensors(1, 4, 4, 2).items(), tensors(3, 3, 2, 3, seed=9).values(), strict=True
                 )
             },
+        ),
+        *(
+            each(
+                name,
+                "float32[?, 4, 4, 1]",
+                "{y: float32[4, 4, 2], k: float32[2, 2, 1, 2], m: float32[2, 2, 1], a: float32[2, 2, 1]}",
+                "let k: float32[2, 2, 1, 2] = [[[[0.5, -1.0]], [[1.0, 0.25]]], [[[-0.5, 2.0]], [[0.0, 1.5]]]]\n"
+                "{y: reduce_sum(conv2d(x, k), axis = 0), m: reduce_sum(max_pool(x, 2), axis = 0),"
+                " a: reduce_sum(average_pool(x, 2), axis = 0),"
+                " k: grad(fn (v: float32[2, 2, 1, 2]) => reduce_sum(square(max_pool(relu(conv2d(x, v)), 2))))(k)}",
+                {client: rng.normal(size=(count, 4, 4, 1)).astype(np.float32) for client, count in sizes.items()},
+            )
+            for name, sizes in (
+                ("pictures, and a client without", SIZES),
+                ("no client has a picture", dict.fromkeys(SIZES, 0)),
+            )
         ),
     ]
 

@@ -12,6 +12,6 @@ os.environ["FEDLANG_CALIBRATION"] = "off"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 assert "numpy" not in sys.modules, "it reads the environment when it is imported"
-from fedlang.run.registry import set_default_executor  # noqa: E402: what is imported reads the environment
+from fedlang.run.registry import set_default_executor  # noqa: E402 (what is imported reads the environment)
 
 set_default_executor("reference")

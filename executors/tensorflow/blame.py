@@ -24,6 +24,7 @@ from fedlang.run.executor import Chunk, ClientFailure, ClientTask, Collected, me
 from fedlang.run.sequences import LeafValue
 
 from ..reference import ReferenceExecutor, evaluate
+from .externs import interrupt_in
 from .start import tf
 from .store import Uneven
 from .work import STEP, Readable, nothing
@@ -143,6 +144,9 @@ class Guarded:
         except OUT_OF_MEMORY:
             raise
         except tf.errors.OpError as error:
+            interrupt = interrupt_in(error)
+            if interrupt is not None:
+                raise interrupt from None
             return self._without_fault(read, reason_of(error))
 
     def _without_fault(self, read: Readable, reason: str) -> Chunk:

@@ -6,8 +6,10 @@ the results that `extern` gave for the same inputs, and TensorFlow derives those
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Any
 
 import tensorflow as tf
@@ -46,8 +48,8 @@ def extern_vjp(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
     if is_together(node):
         return _shaped(node, list(of_node(node).function(*inputs)))
     function = find_vjp(handle, span)
-    count = integer(node, "arguments")
-    arguments, cotangents = inputs[:count], inputs[count:]
+    arity = integer(node, "arguments")
+    arguments, cotangents = inputs[:arity], inputs[arity:]
     own, traced = getattr(function, "vjp_function", None), getattr(function, "function", None)
     if own is not None:
         return _shaped(node, list(own(*inputs)))
@@ -88,13 +90,35 @@ def _called_back(scope: Scope, node: Node, span: Any, call: Callable[..., Any], 
     def called(numbers: Any, *arrays: Any) -> list[Any]:
         known = dict(zip(open_sizes, map(int, numbers), strict=True))
         wanted = tuple((type, tuple(map(partial(_number, known), type.shape))) for type in types)
-        return list(call_function(handle, call, arrays, wanted, span))
+        try:
+            return list(call_function(handle, call, arrays, wanted, span))
+        except Exception:
+            raise
+        except BaseException as interrupt:
+            raise RuntimeError(_name_of(interrupt)) from None
 
     numbers = (
         tf.stack([tf.cast(each, tf.int32) for each in open_sizes.values()]) if open_sizes else tf.zeros(0, tf.int32)
     )
     found = tf.numpy_function(called, [numbers, *inputs], [TF_DTYPES[type.dtype] for type in types])
     return list(found) if isinstance(found, list | tuple) else [found]
+
+
+_interrupts: dict[str, BaseException] = {}
+_numbers = count(1)
+
+
+def _name_of(interrupt: BaseException) -> str:
+    """A name that TensorFlow puts into its error, by which the interrupt is found again."""
+    name = f"fedlang interrupt {next(_numbers)}."
+    _interrupts[name] = interrupt
+    return name
+
+
+def interrupt_in(error: Exception) -> BaseException | None:
+    """What ended a function from Python where TensorFlow tells of an error: Ctrl-C, or an exit. Told once."""
+    found = re.search(r"fedlang interrupt \d+\.", str(error))
+    return None if found is None else _interrupts.pop(found[0], None)
 
 
 def _is_open(scope: Scope, size: Size) -> bool:

@@ -36,7 +36,7 @@ from .numbering import alike, numbered
 from .scope import Unsupported
 from .sequences import Elements, Rows, Splits
 from .start import tf
-from .store import Store
+from .store import Store, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,14 +205,23 @@ def _shared_feeds(graph: Graph, parameter: int, value: LeafValue) -> list[Any]:
         return [feed_of(np.asarray(value, numpy_dtype(type.dtype)))]
     if not isinstance(value, RowsValue):
         raise Unsupported("a shared sequence of unequal elements")
-    value = value.laid_out()
     if not is_split(graph, type):
-        return [feed_of(value.rows)]
+        return [feed_of(_whole_rows(type.element, value))]
+    value = value.laid_out()
     splits = value.splits
     if splits is None:
         splits = np.arange(len(value.rows) + 1, dtype=np.int64) * value.rows.shape[1]
     rows = value.rows if value.splits is not None else value.rows.reshape(-1, *value.rows.shape[2:])
     return [feed_of(rows), feed_of(splits.astype(np.int32))]
+
+
+def _whole_rows(element: Tensor, value: RowsValue) -> NDArray[Any]:
+    """Elements of one size, each a row."""
+    found = whole(value)
+    if isinstance(found, RowsValue):
+        return found.rows
+    sizes = (*(size if isinstance(size, int) else 0 for size in element.shape), *hidden_axes(element.dtype))
+    return np.zeros((0, *sizes), numpy_dtype(element.dtype))
 
 
 def _pack_group(group: Group, store: Store, leaves: list[tuple[LeafValue, ...]]) -> list[Any]:

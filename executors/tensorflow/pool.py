@@ -32,11 +32,15 @@ def looked_ahead(items: Iterator[T], count: int) -> tuple[bool, Iterator[T]]:
 
 
 class _Job(Generic[T]):
-    """Something to run, by whoever claims it first; what it was made of is let go of once it has run."""
+    """Something to run, by whoever claims it first; what it was made of is let go of once it has run.
+
+    `future` has the result. `turn` is the pool's turn at it, which ends soon where somebody else has claimed it.
+    """
 
     def __init__(self, run: Callable[[], T]) -> None:
         self.run: Callable[[], T] | None = run
         self.future: Future[T] = Future()
+        self.turn: Future[None]
         self._claimed = Lock()
 
     def claim(self) -> bool:
@@ -44,24 +48,29 @@ class _Job(Generic[T]):
         return self._claimed.acquire(blocking=False)
 
     def work(self) -> None:
-        """Runs it, unless somebody else does."""
+        """Runs it, unless somebody else does. Whatever is raised is for those who take the result."""
         if self.claim():
-            self.finish()
+            try:
+                self.finish()
+            except BaseException as error:
+                self.future.set_exception(error)
 
     def finish(self) -> None:
-        """Runs it, once it is claimed."""
+        """Runs it, once it is claimed. An interrupt, which is no error of the job's, is raised at once."""
         assert self.run is not None, "a job is claimed once"
         try:
             self.future.set_result(self.run())
-        except BaseException as error:
+        except Exception as error:
             self.future.set_exception(error)
-        self.run = None
+        finally:
+            self.run = None
 
 
 def in_order(pool: ThreadPoolExecutor | None, jobs: Iterator[Callable[[], T]], most: int) -> Iterator[T]:
     """The jobs' results in order, never more than `most` begun and not taken.
 
-    At an error, or when the results are no longer wanted, what is not begun is left and what runs is waited for.
+    At an error, an interrupt, or when the results are no longer wanted, what is not begun is left, and what runs on
+    other threads is waited for.
     """
     if pool is None:
         yield from (job() for job in jobs)
@@ -71,19 +80,22 @@ def in_order(pool: ThreadPoolExecutor | None, jobs: Iterator[Callable[[], T]], m
         yield first[0]()
         return
     made = (_handed_to(pool, job) for job in chain(first, jobs))
+    del first  # what they were made of is let go of as that of others is
     waiting = deque(islice(made, most))
     try:
         while waiting:
             _help(waiting)
-            yield waiting.popleft().future.result()
+            result = waiting[0].future.result()
+            waiting.popleft()
+            yield result
             waiting.extend(islice(made, 1))
     finally:
-        wait([job.future for job in waiting if not job.claim()])
+        wait([job.turn for job in waiting if not job.turn.cancel()])
 
 
 def _handed_to(pool: ThreadPoolExecutor, run: Callable[[], T]) -> _Job[T]:
     job = _Job(run)
-    pool.submit(job.work)
+    job.turn = pool.submit(job.work)
     return job
 
 

@@ -129,6 +129,8 @@ class Store:
     def place(self, leaves: tuple[SequenceValue, ...]) -> Place:
         """Where these leaves' rows are; copied in when they are new, and each time when they can be changed. `Uneven`
         where they have other sizes than the chunk's rows before."""
+        if not self.split:
+            leaves = tuple(whole(leaf) for leaf in leaves)
         memory = _memory_of(leaves)
         if memory is None:
             made = self._add(leaves)
@@ -200,6 +202,19 @@ def range_of(leaf: SequenceValue) -> tuple[int, int]:
     return int(leaf.splits[0]), int(leaf.splits[-1])
 
 
+def whole(leaf: SequenceValue) -> SequenceValue:
+    """A leaf that holds each element as one row. `Uneven` where they have not the same sizes."""
+    if not isinstance(leaf, Rows) or leaf.splits is None:
+        return leaf
+    sizes = np.diff(leaf.splits)
+    if not len(sizes):
+        return Elements(())
+    if np.any(sizes != sizes[0]):
+        raise Uneven("elements that differ in size")
+    part = leaf.laid_out().rows[leaf.splits[0] : leaf.splits[-1]]
+    return Rows(part.reshape(len(leaf), int(sizes[0]), *part.shape[1:]))
+
+
 def _memory_of(leaves: tuple[SequenceValue, ...]) -> tuple[tuple[Any, ...], list[Array]] | None:
     """What tells the memory of leaves' rows from all other memory, as long as the arrays are there that have it, and
     these arrays. None where somebody can change any of it."""
@@ -227,10 +242,8 @@ def _even(leaf: SequenceValue, first: int) -> list[Array]:
 
 
 def _rows_of(leaf: SequenceValue, *, split: bool) -> Array:
-    """The rows that are kept of a leaf; `split` where its elements are ranges of rows."""
-    if not split and isinstance(leaf, Rows) and leaf.splits is None:
-        return leaf.rows
-    if split and isinstance(leaf, Rows) and leaf.splits is not None:
+    """The rows that are kept of a leaf; `split` where its elements are ranges of rows, and else each is one."""
+    if isinstance(leaf, Rows) and split == (leaf.splits is not None):
         return leaf.rows[slice(*range_of(leaf))]
     parts = _even(leaf, 1 if split else 0)
     if not parts:

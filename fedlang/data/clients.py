@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self, TypeVar
-from weakref import WeakValueDictionary
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,8 @@ class ClientData(DatasetClients[Examples]):
     def from_dict(cls, clients: Mapping[str, object]) -> Self:
         """What `convert.examples_of` reads, by client id: datasets are read at each use, the rest at once.
 
-        Arrays are copied, unless nobody can change them (`array.flags.writeable` is false).
+        Arrays are copied, unless nobody can change them (`array.flags.writeable` is false, and so it is of whatever they
+        are views of) or they are of a file that is mapped for reading.
         """
         readers = {client: _reader(client, value, _own_examples) for client, value in clients.items()}
         return cls(tuple(readers), lambda client: readers[client]())
@@ -133,21 +134,28 @@ class _Cut:
     def __init__(self, reader: Callable[[str], Examples], cut: Callable[[str, Examples], Sequences]) -> None:
         self._reader = reader
         self._cut = cut
-        self._seen: WeakValueDictionary[str, Array] = WeakValueDictionary()
-        self._kept: dict[str, tuple[Array, Sequences]] = {}
+        self._seen: dict[str, dict[str, ref[Array]]] = {}
+        self._kept: dict[str, tuple[dict[str, Array], Sequences]] = {}
 
     def __call__(self, client: str) -> Sequences:
         examples = self._reader(client)
-        first = first_leaf(examples)
+        leaves = dict(named_leaves(examples))
         kept = self._kept.get(client)
-        if kept is not None and kept[0] is first:
+        if kept is not None and _are(kept[0], leaves):
             return kept[1]
         made = self._cut(client, examples)
-        if all(is_fixed(leaf) for _, leaf in named_leaves(examples)):
-            if self._seen.get(client) is first:
-                self._kept[client] = (first, made)
-            self._seen[client] = first
+        if all(is_fixed(leaf) for leaf in leaves.values()):
+            if _are({name: seen() for name, seen in self._seen.get(client, {}).items()}, leaves):
+                self._kept[client] = (leaves, made)
+            self._seen[client] = {
+                name: ref(leaf, lambda _: self._seen.pop(client, None)) for name, leaf in leaves.items()
+            }
         return made
+
+
+def _are(before: Mapping[str, Array | None], leaves: Mapping[str, Array]) -> bool:
+    """Whether these are the very arrays of before, under the same names."""
+    return before.keys() == leaves.keys() and all(before[name] is leaf for name, leaf in leaves.items())
 
 
 def client_sequences(clients: object, *, batched: bool = False) -> ClientSequences:

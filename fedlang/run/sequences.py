@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Any, TypeVar
 
 import numpy as np
@@ -76,12 +77,19 @@ def is_fixed(array: Array) -> bool:
 
 
 def owner_of(array: Array) -> Array | None:
-    """The array that has the memory which an array shows; None where somebody can change it."""
+    """The array that has the memory which an array shows; None where somebody can change it, or may.
+
+    Memory of bytes, and of a file that is mapped for reading, is taken for such as nobody changes; of whatever else is
+    not NumPy's own, NumPy does not know.
+    """
     owner = array
     while not owner.flags.writeable:
-        if not isinstance(owner.base, np.ndarray):
+        base: object = owner.base
+        if base is None or isinstance(base, bytes) or (isinstance(base, mmap) and memoryview(base).readonly):
             return owner
-        owner = owner.base
+        if not isinstance(base, np.ndarray):
+            return None
+        owner = base
     return None
 
 

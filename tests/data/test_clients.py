@@ -112,6 +112,21 @@ def test_nothing_is_kept_of_examples_made_anew() -> None:
     assert not cut._seen, "not even that the client was there"
 
 
+@pytest.mark.parametrize("change", ["another array", "another name"])
+def test_batches_are_made_anew_where_one_of_several_arrays_is_another(change: str) -> None:
+    x, y, z = (fix(np.full(4, value, np.float32)) for value in (1.0, 2.0, 3.0))
+    given: dict[str, Array] = {"x": x, "y": y}
+    batches = ClientData.from_function(["a"], lambda _: given).batches(2)
+    for _ in range(3):
+        kept = batches.sequence("a")
+    given = {"x": x, "y": z} if change == "another array" else {"x": x, "z": y}
+    found = batches.sequence("a")
+    assert isinstance(found, dict)
+    assert found is not kept
+    assert list(found) == list(given)
+    assert found[list(given)[1]][0][0] == (3.0 if change == "another array" else 2.0)
+
+
 def test_a_shuffle_depends_on_seed_client_and_epoch_only() -> None:
     data = ClientData.from_dict({"a": numbers(40), "b": numbers(40)})
     first = batches(data, "a", 40, 2, shuffle_seed=0)

@@ -194,3 +194,22 @@ def test_a_plain_function_can_be_registered(executor: str) -> None:
 def test_what_cannot_be_called_is_not_registered(given: Any, said: str) -> None:
     with pytest.raises(fl.DiagnosticError, match=rf"FED0609.*`wrong` cannot be {said}(.|\n)*register a function"):
         register_extern("wrong", given)
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_an_interrupt_is_no_error_of_a_client(executor: str) -> None:
+    calls = []
+
+    def interrupted(x: Any) -> Any:
+        calls.append(x)
+        raise KeyboardInterrupt
+
+    name = f"interrupted_{executor}"
+    register(name, interrupted)
+    program = fl.loads(PROGRAM.replace("NAME", name))
+    with fl.executor(executor):
+        with pytest.raises(KeyboardInterrupt):
+            program.mean([ONE] * 4)
+        assert len(calls) <= 4, "no client runs again"
+        register(name, lambda x: x)
+        np.testing.assert_array_equal(program.mean([ONE] * 4), ONE)

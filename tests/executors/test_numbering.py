@@ -110,3 +110,30 @@ def test_a_shuffle_packs_no_examples_anew() -> None:
     (store,) = made.work.work.stores
     assert len(store.places) == 2
     assert store.rows.most == 40
+
+
+FIXED = """
+fn last(xs: float32[2, 3]*, w: float32) -> float32[2, 3] { fold x in xs from zeros() as s { s * w + x } }
+
+fed own(x: <float32[2, 3]*>@CLIENTS) -> <float32[2, 3]>@CLIENTS { last(x, 2.0) }
+
+fed shared(x: float32[2, 3]*@SERVER, w: <float32>@CLIENTS) -> <float32[2, 3]>@CLIENTS { last(federated_broadcast(x), w) }
+"""
+
+
+@pytest.mark.parametrize(("name", "options"), EXECUTORS)
+def test_batches_of_a_known_size_are_in_the_order_of_each_round(name: str, options: dict[str, Any]) -> None:
+    data = ClientData.from_dict({
+        f"c{n}": np.random.default_rng(n).integers(0, 9, (n, 3)).astype(np.float32) for n in (8, 1, 6, 10)
+    })  # fmt: skip
+    program, executor, seen = fl.loads(FIXED), get_executor(name, **options), []
+    for epochs, seed in ((1, None), (1, 1), (1, 2), (3, 3), (2, None), (1, None)):
+        batches = data.batches(2, epochs, seed, drop_last=True)
+        elements = [list(batches.sequence(client)) for client in data]
+        wanted = [sum(x * 2.0**k for k, x in enumerate(reversed(each))) + np.zeros((2, 3)) for each in elements]
+        np.testing.assert_array_equal(program.own.run((batches,), executor=executor), wanted)
+        for client, expected in (("c8", wanted[0]), ("c1", wanted[1])):
+            found = program.shared.run((batches.sequence(client), [2.0, 2.0]), executor=executor)
+            np.testing.assert_array_equal(found, [expected, expected])
+        seen.append(wanted[0].tobytes())
+    assert len(set(seen)) == 5

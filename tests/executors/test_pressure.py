@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -85,6 +87,46 @@ def test_what_runs_is_waited_for_and_what_does_not_is_not_begun_when_one_fails()
             list(in_order(pool, (partial(job, k) for k in range(50)), 4))
         assert sorted(begun) == sorted(ended)
         assert len(begun) < 8
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_interrupt_on_the_thread_that_asks_is_raised_at_once(*, fails: bool) -> None:
+    begun, asks, interrupted = list[int](), threading.get_ident(), threading.Event()
+
+    def job(k: int) -> int:
+        begun.append(k)
+        if threading.get_ident() == asks:
+            interrupted.set()
+            raise KeyboardInterrupt
+        assert interrupted.wait(5)
+        if fails:
+            raise ValueError("which is not said instead")
+        return k
+
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(KeyboardInterrupt):
+            list(in_order(pool, (partial(job, k) for k in range(50)), 4))
+        assert len(begun) <= 2
+        assert list(in_order(pool, (partial(int, k) for k in range(9)), 4)) == list(range(9)), "it goes on working"
+
+
+def test_what_jobs_were_made_of_is_let_go_of_when_they_have_run() -> None:
+    class Data:
+        """What a job is made of."""
+
+    alive: list[ref[Data]] = []
+
+    def jobs() -> Iterator[Callable[[], None]]:
+        for _ in range(9):
+            data = Data()
+            alive.append(ref(data))
+            yield partial(lambda _: None, data)
+            del data
+
+    with ThreadPoolExecutor(1) as pool:
+        for number, _ in enumerate(in_order(pool, jobs(), 2)):
+            gone = [each() is None for each in alive]
+            assert sum(not each for each in gone) <= 3, number
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 9])

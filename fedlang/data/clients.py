@@ -57,8 +57,8 @@ class ClientData(DatasetClients[Examples]):
     def from_dict(cls, clients: Mapping[str, object]) -> Self:
         """What `convert.examples_of` reads, by client id: datasets are read at each use, the rest at once.
 
-        Arrays are copied, unless nobody can change them (`array.flags.writeable` is false, and so it is of whatever they
-        are views of) or they are of a file that is mapped for reading.
+        Arrays are copied, unless nobody can change them (`array.flags.writeable` is false, and so it is of whatever
+        they are views of) or they are of a file that is mapped for reading.
         """
         readers = {client: _reader(client, value, _own_examples) for client, value in clients.items()}
         return cls(tuple(readers), lambda client: readers[client]())

@@ -17,8 +17,9 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def measure() -> Figures:
         images, kernel = _normal(20, 14, 14, 8), _normal(3, 3, 8, 16)
         product_call = max(_products(1) - PRODUCT / product, call)
         own = _step(typical_work(), VARIES, *_typical_values())
-        known = Figures(call, 0.0, product_call, product, FIXED.convolution, FIXED.hard, FIXED.near, FIXED.far)
+        known = replace(FIXED, call=call, step=0.0, product_call=product_call, product=product)
         return Figures(
             call=call,
             step=max(own - cost_of(typical_work()).seconds(known, looped=True), AROUND * call),
@@ -113,6 +114,7 @@ def measure() -> Figures:
             hard=(1 << 14) / _loop(lambda x: tf.exp(tf.exp(-x)), numbers) * 2,
             near=_bandwidth(NEAR),
             far=_bandwidth(FAR, steps=4),
+            crowd=_crowd(),
         )
 
 
@@ -120,6 +122,23 @@ def _bandwidth(size: int, **steps: int) -> float:
     """Bytes a second that operations read and write which go over so many again and again, in place: what a first
     touch of new memory takes is the system's, and differs from run to run."""
     return 2 * size / (_loop(lambda x: tf.abs(1.0 - tf.abs(x)), tf.ones([size // 4]), **steps) / 3)
+
+
+def _crowd() -> float:
+    """How many times as long a loop takes that multiplies and adds, as a block of clients does, where each core has
+    one: its data are as large as would fit the core's own memory."""
+    if CORES == 1:
+        return 1.0
+    weights, x = _normal(16, 256, 16), _normal(16, 20, 256)
+
+    def body(x: Any) -> Any:
+        y = tf.matmul(tf.matmul(x, weights), weights, transpose_b=True)
+        return tf.abs(1.0 - tf.abs(x)) + 1e-6 * y
+
+    loop = _looped(body, x, steps=40)
+    with ThreadPoolExecutor(CORES) as pool:
+        together = _best(lambda: list(pool.map(lambda _: loop(), range(CORES))))
+    return min(max(together / _best(loop), 1.0), float(CORES))
 
 
 def _step(graph: Graph, varies: tuple[bool, ...], shared: list[Array], own: tuple[Rows, ...]) -> float:
@@ -168,12 +187,17 @@ def _normal(*shape: int) -> Any:
 
 def _loop(body: Callable[[Any], Any], x: Any, steps: int = 20) -> float:
     """Seconds of a step of a loop over `body`."""
+    return _best(_looped(body, x, steps)) / steps
+
+
+def _looped(body: Callable[[Any], Any], x: Any, steps: int) -> Callable[[], object]:
+    """So many steps of it, compiled."""
 
     def run(x: Any) -> Any:
         return tf.while_loop(lambda k, _: k < steps, lambda k, x: (k + 1, body(x)), (0, x), parallel_iterations=1)
 
     compiled = Traced(run, [tf.TensorSpec.from_tensor(x)])
-    return _best(lambda: compiled(x, spread=False)) / steps
+    return lambda: compiled(x, spread=False)
 
 
 def _best(run: Callable[[], object], tries: int = 4) -> float:

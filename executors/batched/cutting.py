@@ -5,7 +5,7 @@ proportion: few clients waste calls, many waste steps. The cut of least work is 
 multiples of `STEP` clients; the block of the longest ones is the smaller by what is no multiple. Where one of its
 blocks would keep a thread busy while others have nothing to do, smaller blocks are tried: first as many as there are
 threads. Another thread is asked only where it makes the whole faster by a fifth (`WORTH`): what it takes to move data
-to it and back is work, too.
+to it and back is work, too. Nor are two threads twice as fast as one: cores share memory, or are halves of one core.
 """
 
 # ruff: noqa: TID252 (executors import each other relatively: installed, they lie inside `fedlang`)
@@ -39,20 +39,26 @@ class BlockCost:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Costs:
-    """What blocks of 1, 2, … times `STEP` clients cost, between the sizes for which it is known."""
+    """What blocks of 1, 2, … times `STEP` clients cost, between the sizes for which it is known, and how many times as
+    much what TensorFlow does takes while all threads work."""
 
     step: NDArray[np.float64]
     once: NDArray[np.float64]
     handed: float
+    crowd: float
+
+    def crowded(self, busy: int, threads: int) -> float:
+        """The same while so many of the threads work."""
+        return 1.0 + (self.crowd - 1.0) * (busy - 1) / max(threads - 1, 1)
 
 
-def costs_up_to(known: Mapping[int, BlockCost], most: int) -> Costs:
+def costs_up_to(known: Mapping[int, BlockCost], most: int, crowd: float = 1.0) -> Costs:
     """The costs of blocks of at most so many clients, and of `STEP` in any case."""
     sizes = sorted(known)
     wanted = STEP * np.arange(1, max(1, most // STEP) + 1)
     step = np.interp(wanted, sizes, [known[size].step for size in sizes])
     once = np.interp(wanted, sizes, [known[size].once for size in sizes])
-    return Costs(step, once, known[sizes[0]].handed)
+    return Costs(step, once, known[sizes[0]].handed, crowd)
 
 
 def cut(steps: NDArray[np.int32], costs: Costs, threads: int) -> tuple[float, list[int]]:
@@ -90,7 +96,8 @@ def longest_of(steps: NDArray[np.int32]) -> NDArray[np.float64]:
 
 def _least(longest: NDArray[np.float64], costs: Costs, threads: int, limit: int) -> list[int]:
     """The blocks, in units of `STEP`, whose work on all threads together is least, each of at most `limit` units."""
-    step, once = costs.step / threads, costs.once / threads + costs.handed
+    each = costs.crowded(threads, threads) / threads
+    step, once = costs.step * each, costs.once * each + costs.handed
     count = len(longest)
     rest, taken = np.zeros(count + 1), np.zeros(count, np.int64)
     for start in reversed(range(count)):
@@ -110,6 +117,6 @@ def duration(longest: NDArray[np.float64], units: list[int], costs: Costs, threa
     sizes = np.array(units, np.int64)
     each = longest[np.cumsum(sizes) - sizes] * costs.step[sizes - 1] + costs.once[sizes - 1]
     until = [0.0] * threads
-    for seconds in each.tolist():
+    for seconds in (each * costs.crowded(min(threads, len(units)), threads)).tolist():
         until[until.index(min(until))] += seconds
     return max(until) + len(units) * costs.handed

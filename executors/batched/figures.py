@@ -10,7 +10,7 @@ NEAR, FAR = 128 << 10, 32 << 20  # bytes for which `near` and `far` are measured
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one core: seconds for a call, numbers a second, bytes a second."""
+    """Of one core: seconds for a call, numbers a second, bytes a second. And how it is where all cores work."""
 
     call: float  # an operation in a loop of a graph
     step: float  # a step of the loop over a client's batches, beside its operations
@@ -20,6 +20,7 @@ class Figures:
     hard: float  # exponentials
     near: float  # memory that is small enough to stay near the processor
     far: float  # memory that is not
+    crowd: float  # how many times as long work takes while all other cores work, too
 
     def bandwidth(self, touched: float) -> float:
         """Bytes a second where `touched` bytes are gone over again and again: from `near` to `far` by the logarithm."""
@@ -41,4 +42,5 @@ FIXED = Figures(
     hard=1.5e9,
     near=8.0e10,
     far=3.5e10,
+    crowd=1.2,
 )

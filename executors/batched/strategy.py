@@ -83,9 +83,10 @@ def estimate(batched: Batched, work: Graph, threads: int, figures: Figures) -> E
     own, steps = cost_of(work), usual_steps()
     step, around = own.seconds(figures, looped=True), own.seconds(figures, looped=False)
     common = len(steps) * CLIENT * figures.call
-    sequential = float(steps.sum() * step + len(steps) * (around + AROUND * figures.call)) / threads
+    alone = float(steps.sum() * step + len(steps) * (around + AROUND * figures.call))
+    sequential = alone if threads == 1 else alone * figures.crowd / threads
     costs = {size: _block_cost(batched_cost(batched, size), figures) for size in BLOCKS}
-    blocks, _ = cut(steps, costs_up_to(costs, BLOCKS[-1]), threads)
+    blocks, _ = cut(steps, costs_up_to(costs, BLOCKS[-1], figures.crowd), threads)
     return Estimate(common + sequential, common + blocks, costs, figures)
 
 
@@ -108,7 +109,7 @@ def cutting(found: Estimate, threads: int) -> Cut:
         nonlocal last
         asked = steps.tobytes()
         if last[:2] != (asked, most):
-            last = asked, most, cut(steps, costs_up_to(found.costs, most), threads)[1]
+            last = asked, most, cut(steps, costs_up_to(found.costs, most, found.figures.crowd), threads)[1]
         return last[2]
 
     return sizes

@@ -79,9 +79,9 @@ def test_blocks_take_as_long_as_their_longest_clients() -> None:
     assert list(steps) == sorted(steps, reverse=True)
     longest = steps[::STEP].astype(np.float64)
 
-    def seconds(units: list[int], threads: int, **cost: float) -> float:
+    def seconds(units: list[int], threads: int, crowd: float = 1.0, **cost: float) -> float:
         known = {size: BlockCost(**{"step": 0.0, "once": 0.0, "handed": 0.0, **cost}) for size in (8, 128)}
-        return duration(longest, units, costs_up_to(known, 128), threads)
+        return duration(longest, units, costs_up_to(known, 128, crowd), threads)
 
     whole, parts = [len(longest)], [1] * len(longest)
     assert seconds(whole, 1, step=1.0) == steps[0]
@@ -90,6 +90,9 @@ def test_blocks_take_as_long_as_their_longest_clients() -> None:
     assert seconds(parts, 4, once=2.0) == -(-len(parts) // 4) * 2.0
     assert seconds([1] * 3, 2, once=2.0) == 4.0, "the third block waits for a thread"
     assert seconds(parts, 4, handed=2.0) == len(parts) * 2.0, "Python does one thing at a time"
+    assert seconds(parts, 4, crowd=2.0, once=2.0) == 2 * seconds(parts, 4, once=2.0)
+    assert seconds([1, 1], 3, crowd=2.0, once=2.0) == 3.0, "one thread has nothing to do"
+    assert seconds(whole, 4, crowd=2.0, step=1.0) == steps[0]
 
 
 def test_chunks_fit_the_budget() -> None:
@@ -162,7 +165,7 @@ def test_a_damaged_file_is_measured_anew(
 @pytest.mark.parametrize("value", [0.0, -1.0, 1e9, float("nan")])
 @pytest.mark.parametrize("name", [field.name for field in fields(Figures)])
 def test_figures_that_cannot_be_are_none(tmp_path: Path, name: str, value: float) -> None:
-    (tmp_path / "f.json").write_text(json.dumps({**asdict(FIXED), name: FIXED.call * value}))
+    (tmp_path / "f.json").write_text(json.dumps({**asdict(FIXED), name: asdict(FIXED)[name] * value}))
     assert calibration.read_figures(str(tmp_path / "f.json")) is None
 
 
@@ -193,12 +196,15 @@ def test_only_long_operations_have_threads_of_their_own() -> None:
 
 
 def test_another_thread_is_asked_only_where_it_is_worth_it() -> None:
-    def sizes(handed: float, threads: int = 2, clients: int = 64) -> list[int]:
+    def sizes(handed: float, threads: int = 2, clients: int = 64, crowd: float = 1.0) -> list[int]:
         known = {size: BlockCost(1e-3 * size, 0.0, handed) for size in (8, 128)}
-        return cut(np.full(clients, 4, np.int32), costs_up_to(known, 128), threads)[1]
+        return cut(np.full(clients, 4, np.int32), costs_up_to(known, 128, crowd), threads)[1]
 
     assert sizes(handed=0.0) == [32, 32]
     assert sizes(handed=0.09) == [64], "a tenth faster is not enough"
     assert sizes(handed=0.0, threads=1) == [64]
+    assert sizes(handed=0.0, crowd=1.5) == [32, 32]
+    assert sizes(handed=0.0, crowd=1.8) == [64], "two threads do little more than one"
+    assert sizes(handed=0.0, crowd=1.8, threads=4) == [16] * 4, "four do twice as much"
     assert sizes(handed=0.0, clients=200) == [104, 96], "no thread waits for another"
     assert sizes(handed=0.0, clients=0) == [0]

@@ -236,7 +236,7 @@ def _pack_group(group: Group, store: Store, leaves: list[tuple[LeafValue, ...]])
 
 def sequences_of(leaves: tuple[LeafValue, ...]) -> tuple[SequenceValue, ...]:
     """A client's sequences of one group, as they lie in its store."""
-    found = tuple(leaf for leaf in leaves if isinstance(leaf, RowsValue | ElementsValue))
+    found = tuple([leaf for leaf in leaves if isinstance(leaf, (RowsValue, ElementsValue))])
     assert len(found) == len(leaves), "a sequence parameter has a sequence value"
     return alike(found)
 

@@ -160,7 +160,8 @@ class _Packing:
         return [MAKERS[feed.kind](self, feed) for feed in self.work.batched.feeds if feed.kind != "shared"]
 
     def _sequences(self, group: Group) -> list[tuple[SequenceValue, ...]]:
-        return [sequences_of(tuple(values[self.position[k]] for k in group.members)) for values in self.own]
+        positions = [self.position[k] for k in group.members]
+        return [sequences_of(tuple([values[k] for k in positions])) for values in self.own]
 
     def values(self, parameter: int) -> list[LeafValue]:
         """Each client's value of a parameter."""

@@ -87,7 +87,7 @@ def _cut(order: list[int], lengths: Sequence[int], size: int) -> list[list[int]]
 
 
 def _longest(values: tuple[LeafValue, ...]) -> int:
-    return max([len(value) for value in values if isinstance(value, Rows | Elements)], default=0)
+    return max([len(value) for value in values if isinstance(value, (Rows, Elements))], default=0)
 
 
 def _read(tasks: Sequence[ClientTask]) -> Readable:

@@ -22,7 +22,16 @@ from fedlang.data.convert import batches_of, examples_of, is_dataset, is_stacked
 from fedlang.data.datasets import ClientDatasets, DatasetClients, dataset_of
 from fedlang.data.errors import no_clients, other_fields, unreadable_clients, wrong_count
 from fedlang.data.readers import Clients
-from fedlang.data.trees import Examples, Sequences, first_leaf, join_trees, map_leaves, named_leaves, structure_of
+from fedlang.data.trees import (
+    Examples,
+    Sequences,
+    first_leaf,
+    join_trees,
+    map_leaves,
+    marks_of,
+    named_leaves,
+    structure_of,
+)
 from fedlang.run.random import identity_of
 from fedlang.run.sequences import Array, Elements, LeafValue, Rows, fix, is_fixed
 
@@ -134,28 +143,23 @@ class _Cut:
     def __init__(self, reader: Callable[[str], Examples], cut: Callable[[str, Examples], Sequences]) -> None:
         self._reader = reader
         self._cut = cut
-        self._seen: dict[str, dict[str, ref[Array]]] = {}
-        self._kept: dict[str, tuple[dict[str, Array], Sequences]] = {}
+        self._seen: dict[str, tuple[object, list[ref[Array]]]] = {}
+        self._kept: dict[str, tuple[object, list[Array], Sequences]] = {}
 
     def __call__(self, client: str) -> Sequences:
         examples = self._reader(client)
-        leaves = dict(named_leaves(examples))
+        marks = marks_of(examples)
         kept = self._kept.get(client)
-        if kept is not None and _are(kept[0], leaves):
-            return kept[1]
+        if kept is not None and kept[0] == marks:
+            return kept[2]
         made = self._cut(client, examples)
-        if all(is_fixed(leaf) for leaf in leaves.values()):
-            if _are({name: seen() for name, seen in self._seen.get(client, {}).items()}, leaves):
-                self._kept[client] = (leaves, made)
-            self._seen[client] = {
-                name: ref(leaf, lambda _: self._seen.pop(client, None)) for name, leaf in leaves.items()
-            }
+        leaves = [leaf for _, leaf in named_leaves(examples)]
+        if all(map(is_fixed, leaves)):
+            seen = self._seen.get(client)
+            if seen is not None and seen[0] == marks and all(leaf() is not None for leaf in seen[1]):
+                self._kept[client] = (marks, leaves, made)
+            self._seen[client] = marks, [ref(leaf, lambda _: self._seen.pop(client, None)) for leaf in leaves]
         return made
-
-
-def _are(before: Mapping[str, Array | None], leaves: Mapping[str, Array]) -> bool:
-    """Whether these are the very arrays of before, under the same names."""
-    return before.keys() == leaves.keys() and all(before[name] is leaf for name, leaf in leaves.items())
 
 
 def client_sequences(clients: object, *, batched: bool = False) -> ClientSequences:

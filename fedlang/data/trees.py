@@ -41,6 +41,13 @@ def named_leaves(tree: Tree[T], path: str = "") -> Iterator[tuple[str, T]]:
         yield from named_leaves(part, f"{path}.{name}")
 
 
+def marks_of(tree: Tree[T]) -> object:
+    """What tells a tree of these very leaves, under these names, from all others, as long as the leaves are there."""
+    if isinstance(tree, dict):
+        return [*tree], [*map(marks_of, tree.values())]
+    return [*map(marks_of, tree)] if isinstance(tree, tuple) else id(tree)
+
+
 def first_leaf(tree: Tree[T]) -> T:
     """Any leaf: the first."""
     while isinstance(tree, (dict, tuple)):

@@ -260,7 +260,7 @@ def _record_packer(fields: list[tuple[str, Packer]]) -> Packer:
     def pack(value: Any) -> list[LeafValue] | None:
         if type(value) is tuple:
             value = _by_place(names, value)
-        if not isinstance(value, Mapping) or len(value) != len(fields):
+        if not isinstance(value, (dict, Mapping)) or len(value) != len(fields):
             return None
         leaves: list[LeafValue] = []
         for name, inner in fields:

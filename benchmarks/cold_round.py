@@ -1,6 +1,6 @@
 """A process that runs one round of softmax regression: what `benchmarks.cold` measures. It imports no more than that.
 
-    python -m benchmarks.cold_round WORKLOAD.npz EXECUTOR
+python -m benchmarks.cold_round WORKLOAD.npz EXECUTOR
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ def batch(sequence: SequenceValue, size: Numbers) -> SequenceValue:
         return Rows(sequence.rows, splits)
     if len({element.shape for element in sequence}) <= 1:
         return Rows(stack_elements(sequence), splits)
-    return Elements(tuple(np.stack([sequence[k] for k in range(a, b)]) for a, b in pairwise(splits.tolist())))
+    parts = (Elements(tuple(sequence[k] for k in range(a, b))) for a, b in pairwise(splits.tolist()))
+    return Elements(tuple(map(stack_elements, parts)))
 
 
 def _chosen(sequence: SequenceValue, start: int, stop: int) -> SequenceValue:

@@ -76,8 +76,10 @@ class Splits(Elements):
     def pick(self, scope: Scope, places: Any) -> Any:
         first = self.start + places
         starts = tf.gather(self.splits, first)
-        count = tf.reduce_max(tf.gather(self.splits, first + 1) - starts)
-        found = starts[:, None] + tf.range(count)
+        sizes = tf.gather(self.splits, first + 1) - starts
+        count = tf.maximum(tf.reduce_max(sizes), 0)
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(sizes == count), ["elements differ in size"])]):
+            found = starts[:, None] + tf.range(count)
         return tf.gather(self.rows, found if self.numbers is None else tf.gather(self.numbers, found))
 
 

@@ -74,6 +74,9 @@ def select_elements(sequence: SequenceValue, order: NDArray[np.int64]) -> Sequen
 def stack_elements(sequence: SequenceValue) -> Array:
     """The elements as one array with a new first axis. `ValueError` where they are unequal."""
     if isinstance(sequence, Elements):
+        shapes = sorted({item.shape for item in sequence.items})
+        if len(shapes) > 1:
+            raise ValueError(f"elements of shapes {[*shapes[0]]} and {[*shapes[-1]]} cannot be stacked")
         return np.stack(sequence.items)
     sequence = sequence.laid_out()
     if sequence.splits is None:

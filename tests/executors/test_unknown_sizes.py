@@ -68,3 +68,25 @@ fed g(x: <float32[{before.replace("n", "?")}]>@CLIENTS) {{ federated_sum(reduce_
     x = np.arange(12, dtype=np.float32).reshape([int(size) if size != "n" else 1 for size in before.split(", ")])
     with fl.executor(executor):
         assert program.g([x, x]) == 8 * np.square(x).sum()
+
+
+STACKED = """
+fn stacked(xs: float32[?, 2]*) -> float32 { reduce_sum(stack(xs)) }
+fn batched(xs: float32[?, 2]*) -> float32 { fold x in batch(xs, 2) from 0.0 as s { s * 2.0 + reduce_sum(x) } }
+fed f(xs: <float32[?, 2]*>@CLIENTS) -> float32@SERVER { federated_sum(NAME(xs)) }
+"""
+
+
+@pytest.mark.parametrize("executor", ["reference", "threaded", "batched"])
+@pytest.mark.parametrize("name", ["stacked", "batched"])
+def test_elements_that_are_stacked_have_one_size(executor: str, name: str) -> None:
+    """No row of another element, or of another client, fills one up."""
+    program = fl.loads(STACKED.replace("NAME", name))
+    ones = [np.ones((rows, 2), np.float32) for rows in range(5)]
+    with fl.executor(executor):
+        assert program.f([[ones[2], ones[2]], [ones[3]], []]) == 14.0
+        for uneven in ([ones[2], ones[3]], [ones[3], ones[2]], [ones[0], ones[1]]):
+            with pytest.raises(fl.DiagnosticError, match=r"FED0603(.|\n)*client 1(.|\n)*cannot be stacked"):
+                program.f([[ones[2], ones[2]], uneven, [ones[4]]])
+        if name == "batched":
+            assert program.f([[ones[2], ones[2], ones[3]]]) == 22.0, "each batch has elements of one size"

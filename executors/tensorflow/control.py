@@ -56,7 +56,7 @@ def loop(
     )
     for site, ok in zip(sites, flags, strict=True):
         scope.flag(site, ok)
-    return carries, [_stacked(scope, one, type) for one, type in zip(lists, outputs, strict=True)]
+    return carries, [_stacked(scope, one, type, length) for one, type in zip(lists, outputs, strict=True)]
 
 
 def _list_of(type: Tensor, length: Any) -> Any:
@@ -64,22 +64,24 @@ def _list_of(type: Tensor, length: Any) -> Any:
     return tf.TensorArray(TF_DTYPES[type.dtype], size=length, element_shape=shape, infer_shape=False)
 
 
-def _stacked(scope: Scope, collected: Any, type: Tensor) -> Any:
+def _stacked(scope: Scope, collected: Any, type: Tensor, length: Any) -> Any:
     shape = static_shape(type.shape, type.dtype)
     if shape.is_fully_defined():
         return collected.stack()
-    sizes = [_size_or_any(scope, type, axis) for axis in range(len(type.shape))] + list(shape[len(type.shape) :])
+    own = [_size_or_none(scope, type, axis) for axis in range(len(type.shape))]
+    unknown = tf.where(length > 0, -1, 0)  # that of the elements, or of none
+    sizes = [unknown if size is None else size for size in own] + list(shape[len(type.shape) :])
     stacked = tf.raw_ops.TensorListStack(
         input_handle=collected.flow, element_shape=tf.stack(sizes), element_dtype=TF_DTYPES[type.dtype]
     )
     return tf.ensure_shape(stacked, [None, *shape])
 
 
-def _size_or_any(scope: Scope, type: Tensor, axis: int) -> Any:
+def _size_or_none(scope: Scope, type: Tensor, axis: int) -> Any:
     try:
         return scope.size(type.shape[axis])
     except Unsupported:
-        return -1
+        return None
 
 
 def _joined(known: list[Any], inner: Scope, sites: tuple[Site, ...]) -> list[Any]:

@@ -90,3 +90,14 @@ def test_elements_that_are_stacked_have_one_size(executor: str, name: str) -> No
                 program.f([[ones[2], ones[2]], uneven, [ones[4]]])
         if name == "batched":
             assert program.f([[ones[2], ones[2], ones[3]]]) == 22.0, "each batch has elements of one size"
+
+
+@pytest.mark.parametrize("executor", ["reference", "threaded", "batched"])
+def test_nothing_is_stacked_where_there_is_no_element(executor: str) -> None:
+    """Not even of elements whose size nobody knows then."""
+    text = """
+fn work(xs: float32[?, 2]*) -> float32 { reduce_sum(stack(map(fn (x) => reduce_sum(x, axis = 1), xs))) }
+fed f(xs: <float32[?, 2]*>@CLIENTS) -> float32@SERVER { federated_sum(work(xs)) }
+"""
+    with fl.executor(executor):
+        assert fl.loads(text).f([[np.ones((3, 2), np.float32)] * 2, []]) == 12.0

@@ -1,15 +1,15 @@
 """Rows, checked: TensorFlow would stop the whole chunk, or read the wrong row without a word.
 
 In: a local graph. Out: the same graph with a `check` beside every `gather`, `scatter_add`, `take_along` and
-`put_along` whose numbers could be out of range. As checks, they are batched and masked like the user's own, so that
-padding and dead steps raise nothing.
+`put_along` whose numbers could be out of range, and every `slice` whose bounds could. As checks, they are batched and
+masked like the user's own, so that padding and dead steps raise nothing.
 """
 
 from __future__ import annotations
 
 from fedlang.ir.graph import Builder, Graph, Node, Tensor
 from fedlang.passes.rewrite import Replacement, deep, rebuild
-from fedlang.types.dims import Size
+from fedlang.types.dims import Dim, Size, subtract
 
 # Where an operation has its numbers: which input; the tensor whose axis they count is input 0, or the result.
 INDEX = {"gather": 1, "scatter_add": 0, "take_along": 1, "put_along": 0}
@@ -25,7 +25,27 @@ def guard_rows(graph: Graph) -> Graph:
 def _guarded(builder: Builder, node: Node) -> Replacement:
     if node.op in INDEX and builder.nodes[node.inputs[INDEX[node.op]]].op not in ALWAYS_INSIDE:
         _check(builder, node, node.inputs[INDEX[node.op]])
+    if node.op == "slice":
+        _check_bounds(builder, node)
     return builder.add_node(node)
+
+
+def _check_bounds(builder: Builder, node: Node) -> None:
+    given = dict(node.attributes)
+    start, stop, axis = given["start"], given["stop"], given["axis"]
+    assert isinstance(start, int | Dim)
+    assert isinstance(stop, int | Dim)
+    assert isinstance(axis, int)
+    there = builder.nodes[node.inputs[0]].tensor.shape[axis]
+    for low, high in ((0, start), (start, stop), (stop, there)):
+        if not _never_negative(subtract(high, low)):
+            ordered = builder.add("greater_equal", (_size(builder, high), _size(builder, low)), Tensor(BOOL))
+            builder.add_effect("check", (ordered,), message="a bound is out of range", operation=node.op)
+
+
+def _never_negative(size: Size) -> bool:
+    """Whether a difference of sizes is 0 or more, whatever they are."""
+    return size >= 0 if isinstance(size, int) else all(factor > 0 for _, factor in size.terms)
 
 
 def _check(builder: Builder, node: Node, index: int) -> None:

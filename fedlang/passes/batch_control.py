@@ -153,6 +153,13 @@ def _sizes(leaf: LeafType) -> tuple[Size, ...]:
     return leaf.shape if isinstance(leaf, Tensor) else (leaf.length, *leaf.element.shape)
 
 
+def _own_sizes(known: Known) -> tuple[Atom, ...]:
+    """The sizes that differ from one element of a sequence to the next."""
+    if isinstance(known, Mapped):
+        return tuple(atom for each in known.sequences for atom in _own_sizes(each))
+    return atoms_of(known.type.element.shape[0]) if isinstance(known, Items) and known.counts is not None else ()
+
+
 class Fold:
     """One fold being batched."""
 
@@ -169,6 +176,10 @@ class Fold:
         self.elements = [element(batching, v, t) for v, t in zip(values[over:], types[over:], strict=True)]
         first = types[over]
         self.length = first.shape[0] if isinstance(first, Tensor) else sequence_length(first)
+        own = {atom for each in values[over:] for atom in _own_sizes(each)}
+        for given in body.result_types()[carries:]:
+            if own.intersection(atom for size in _sizes(given) for atom in atoms_of(size)):
+                raise NotBatchable("a loop gives values of a size that each step has for itself", node)
         self.trips = _trips(batching, values[over:], self.length)
         self.steps = _steps(batching, values[over], self.length)
         self.atoms = ragged_atoms(batching, body)

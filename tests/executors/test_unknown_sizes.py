@@ -101,3 +101,56 @@ fed f(xs: <float32[?, 2]*>@CLIENTS) -> float32@SERVER { federated_sum(work(xs)) 
 """
     with fl.executor(executor):
         assert fl.loads(text).f([[np.ones((3, 2), np.float32)] * 2, []]) == 12.0
+
+
+PLACES: list[tuple[str, dict[str, str]]] = [
+    ("reference", {}),
+    ("threaded", {}),
+    *(("batched", {"strategy": strategy}) for strategy in ("vectorised", "blocks", "sequential")),
+]
+
+
+@pytest.mark.filterwarnings("ignore:clients run one by one")
+@pytest.mark.parametrize(("executor", "options"), PLACES)
+@pytest.mark.parametrize(
+    ("body", "uneven", "found"),
+    [
+        ("fold e in xs from 0.0 as s { s + reduce_sum(e[1:2]) }", [2, 1], "`slice` failed"),
+        ("fold e in xs from 0.0 as s { s + reduce_sum(e[1:]) }", [2, 0], "`slice` failed"),
+        (
+            "let (_, all) = scan e in xs from 0.0 as s { (s + reduce_sum(e), reduce_sum(e, axis = 1)) }\nreduce_sum(all)",
+            [2, 3],
+            "`fold` failed",
+        ),
+    ],
+)
+def test_padding_is_never_read(
+    executor: str, options: dict[str, str], body: str, uneven: list[int], found: str
+) -> None:
+    """Where a client has too few rows for what is done with them, no other client's number of rows makes up for it."""
+    program = fl.loads(f"""
+fn work(xs: float32[?, 2]*) -> float32 {{ {body} }}
+fed f(xs: <float32[?, 2]*>@CLIENTS) -> <float32>@CLIENTS {{ work(xs) }}
+""")
+    ones = [np.ones((rows, 2), np.float32) for rows in range(5)]
+    whole = [[ones[2]] * 2, [ones[3]] * 3, []]
+    wanted = [float(each) for each in program.f(whole)]
+    with fl.executor(executor, **options):
+        assert [float(each) for each in program.f(whole)] == wanted
+        with pytest.raises(fl.DiagnosticError, match=f"client 1: {found}"):
+            program.f([[ones[4]] * 3, [ones[rows] for rows in uneven], [ones[2]]])
+
+
+@pytest.mark.parametrize(
+    ("rows", "bounds", "checked"),
+    [("?", "0:2", True), ("?", "1:", True), ("?", ":", False), ("5", "1:3", False)],
+)
+def test_only_bounds_that_may_be_out_of_range_are_checked(rows: str, bounds: str, *, checked: bool) -> None:
+    from fedlang.executors.tensorflow.guards import guard_rows
+
+    program = fl.loads(f"""
+fn work(x: float32[{rows}, 2]) -> float32 {{ reduce_sum(x[{bounds}]) }}
+fed f(x: <float32[{rows}, 2]>@CLIENTS) -> <float32>@CLIENTS {{ work(x) }}
+""")
+    graph = guard_rows(program.f.program.phases[0].work)
+    assert any(node.op == "check" for node in graph.nodes) == checked

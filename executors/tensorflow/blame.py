@@ -156,7 +156,7 @@ class Guarded:
             raise operation_failed("client work", f"TensorFlow: {reason}", None)
         failures = (*read.failures, *(failure for failure in found if failure is not None))
         rest = read.take(kept, failures)
-        return self.work.run(self.feeds, self.work.pack(rest) if kept else [], rest, spread=self.spread)
+        return self._run(self.work.pack(rest) if kept else [], rest)
 
     def _failure(self, client: int, read: Readable) -> ClientFailure | None:
         task = read.tasks[client]

@@ -58,6 +58,13 @@ class Rows(Elements):
         return tf.gather(self.rows, self.start + places)
 
 
+def _the_size(sizes: Any) -> Any:
+    """The size that elements have which are stacked. TensorFlow fails where they have several."""
+    found = tf.maximum(tf.reduce_max(sizes), 0)  # 0 where there is no element
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(sizes == found), ["elements differ in size"])]):
+        return tf.identity(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Splits(Elements):
     """Element t is the rows from `splits[start + t]` to `splits[start + t + 1]`; with `numbers`, the rows that have the
@@ -76,10 +83,7 @@ class Splits(Elements):
     def pick(self, scope: Scope, places: Any) -> Any:
         first = self.start + places
         starts = tf.gather(self.splits, first)
-        sizes = tf.gather(self.splits, first + 1) - starts
-        count = tf.maximum(tf.reduce_max(sizes), 0)
-        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(sizes == count), ["elements differ in size"])]):
-            found = starts[:, None] + tf.range(count)
+        found = starts[:, None] + tf.range(_the_size(tf.gather(self.splits, first + 1) - starts))
         return tf.gather(self.rows, found if self.numbers is None else tf.gather(self.numbers, found))
 
 
@@ -107,10 +111,12 @@ class Batches(Elements):
 
     def span(self, scope: Scope, start: Any, stop: Any) -> Any:
         flat = self.inner.span(scope, start * self.size, tf.minimum(stop * self.size, self.inner.length))
-        return tf.reshape(flat, tf.concat([[stop - start, self.size], tf.shape(flat)[1:]], 0))
+        each = tf.where(stop - start == 1, tf.shape(flat)[0], self.size)  # the last may be smaller
+        return tf.reshape(flat, tf.concat([[stop - start, each], tf.shape(flat)[1:]], 0))
 
     def pick(self, scope: Scope, places: Any) -> Any:
-        each = places[:, None] * self.size + tf.range(self.size)
+        first = places * self.size
+        each = first[:, None] + tf.range(_the_size(tf.minimum(self.size, self.inner.length - first)))
         flat = self.inner.pick(scope, tf.reshape(each, [-1]))
         return tf.reshape(flat, tf.concat([tf.shape(each), tf.shape(flat)[1:]], 0))
 

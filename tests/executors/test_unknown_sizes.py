@@ -154,3 +154,35 @@ fed f(x: <float32[{rows}, 2]>@CLIENTS) -> <float32>@CLIENTS {{ work(x) }}
 """)
     graph = guard_rows(program.f.program.phases[0].work)
     assert any(node.op == "check" for node in graph.nodes) == checked
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "reduce_sum(stack(batch(xs, 2)))",
+        "reduce_sum(stack(filter(fn (b) => reduce_sum(b) > -100.0, batch(xs, 2))))",
+        "reduce_sum(stack(take(batch(xs, 2), 1))) + reduce_sum(stack(skip(batch(xs, 2), 1)))",
+        "fold b in batch(batch(xs, 2), 2) from 0.0 as s { s * 0.5 + reduce_sum(b) }",
+        "fold b in batch(batch(batch(xs, 2), 2), 2) from 0.0 as s { s * 0.5 + reduce_sum(b) }",
+    ],
+)
+def test_a_batch_that_is_smaller_is_stacked_with_its_like(body: str) -> None:
+    """A last batch may be smaller: alone it can be stacked, beside others it cannot, and no row fills it up."""
+    program = fl.loads(f"""
+fn work(xs: float32[2]*) -> float32 {{ {body} }}
+fed f(xs: <float32[2]*>@CLIENTS) -> <float32>@CLIENTS {{ work(xs) }}
+""")
+    random = np.random.default_rng(0)
+    for counts in ((4, 1, 4), (4, 3, 4), (4, 2, 4), (4, 0, 4), (5, 1, 3), (1, 1, 1), (3, 6, 1)):
+        clients = [random.integers(-4, 5, (count, 2)).astype(np.float32) for count in counts]
+        found = [outcome(program, executor, clients) for executor in ("reference", "threaded", "batched")]
+        assert found[1:] == found[:1] * 2, counts
+
+
+def outcome(program: fl.Package, executor: str, clients: list[np.ndarray]) -> list[float] | str:
+    """What each client computes, or which of them could not."""
+    with fl.executor(executor):
+        try:
+            return [float(each) for each in program.f(clients)]
+        except fl.DiagnosticError as error:
+            return str(error).split(" failed")[0]

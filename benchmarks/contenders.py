@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.adapters.serve import norm
 from benchmarks.workloads import Arrays, Workload, leaves
+from fedlang.data import ClientData
 from fedlang.learning import build_federated_averaging, from_keras_model
 from fedlang.run.registry import get_executor
 
@@ -131,7 +132,8 @@ class FromKeras:
             """The fields as Keras calls them."""
             return dict(zip("xy", (given[f] for f in workload.model.fields), strict=True))
 
-        data = workload.data.map(renamed)
+        given = workload.data  # renamed here: what `map` gives is made anew in each round
+        data = ClientData.from_dict({client: renamed(given.examples(client)) for client in given})
         batches = data.batches(workload.batch)
         return Here(lambda: leaves(process.run_round(state, (batches,), executor=executor).state.weights))
 

@@ -77,7 +77,8 @@ def executor(name: str, **options: object) -> Iterator[Executor]:
 
 def _in_force() -> Choice:
     """The block's, or the default that was set, or what suits a process in which TensorFlow is loaded or is not."""
-    return _chosen.get() or _default or ("batched" if "tensorflow" in sys.modules else "reference", ())
+    is_loaded = sys.modules.get("tensorflow") is not None
+    return _chosen.get() or _default or ("batched" if is_loaded else "reference", ())
 
 
 def _choice(name: str, options: Mapping[str, object]) -> Choice:

@@ -24,9 +24,8 @@ def measure(workload: Workload, executors: Sequence[str], peers: Sequence[Peer],
         workload.save(file)
     rows = []
     for executor in executors:
-        run_alone(
-            "cold_round", file, executor
-        )  # Python keeps what it compiled, as it has of packages that pip installed
+        # Once beforehand: Python keeps what it compiled, as it has it of packages that pip installed.
+        run_alone("cold_round", file, executor)
         begun = time.monotonic()  # the same clock in all processes
         seconds = run_alone("cold_round", file, executor)["ended"] - begun
         found = verdict(f"cold start <= {BOUND:g} s", seconds, met=seconds <= BOUND) if executor == "batched" else ()

@@ -1,6 +1,5 @@
-"""A process that runs one round of softmax regression: what `benchmarks.cold` measures. It imports no more than that.
-
-python -m benchmarks.cold_round WORKLOAD.npz EXECUTOR
+"""`python -m benchmarks.cold_round WORKLOAD.npz EXECUTOR` runs one round of softmax regression and prints, as JSON, its
+loss and when it ended: what `benchmarks.cold` measures. It imports no more than that takes.
 """
 
 from __future__ import annotations

@@ -19,16 +19,15 @@ from types import ModuleType
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-_LOADED_AT_ONCE = "keras.src.optimizers"  # what TensorFlow asks for of Keras
-_held, _collects = _LOADED_AT_ONCE not in sys.modules, gc.isenabled()
-if _held:
-    sys.modules[_LOADED_AT_ONCE] = ModuleType(_LOADED_AT_ONCE)
+_placeholder = ModuleType("keras.src.optimizers")  # what TensorFlow asks for of Keras
+_collects = gc.isenabled()
+sys.modules.setdefault(_placeholder.__name__, _placeholder)
 gc.disable()
 try:
     import tensorflow as tf
 finally:
-    if _held:
-        del sys.modules[_LOADED_AT_ONCE]
+    if sys.modules.get(_placeholder.__name__) is _placeholder:  # and not Keras's own, from before or by another thread
+        del sys.modules[_placeholder.__name__]
     if _collects:
         gc.enable()
 

@@ -18,8 +18,9 @@ room for, or a limit is reached, everything is dropped and filled anew.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,9 +30,12 @@ from fedlang.run.values import numpy_dtype
 from fedlang.types.dtypes import INTEGERS
 
 from .dtypes import hidden_axes
+from .kept import Kept, Leaves, Sized
 from .memory import zeros
 from .spans import FIRST, Spans
 from .start import tf
+
+T = TypeVar("T", bound=Sized)
 
 
 class Uneven(Exception):
@@ -117,10 +121,12 @@ class Store:
         self._empty()
 
     def _empty(self) -> None:
+        self.kept: Kept[Any] = Kept()
         self.columns = [Column(self._row_shape(element), element.dtype) for element in self.elements]
         self.rows = Spans()
         self.places: dict[tuple[Any, ...], Place] = {}
         self.passing: list[Place] = []  # those that are not found again
+        self.passed = 0  # how many there were of these
 
     def _row_shape(self, element: Tensor) -> tuple[int, ...]:
         sizes = element.shape[1:] if self.split else element.shape
@@ -136,6 +142,7 @@ class Store:
             made = self._add(leaves)
             made.alive = [self.chunk] if self.chunk else []
             self.passing.append(made)
+            self.passed += 1
             return made
         key, owners = memory
         known = self.places.get(key)
@@ -144,6 +151,18 @@ class Store:
             return known
         made = self.places[key] = self._add(leaves)
         made.alive = [weakref.ref(owner) for owner in owners]
+        return made
+
+    def made_of(self, clients: Leaves, make: Callable[[], T]) -> T:
+        """What `make` makes of a chunk's sequences and their places; what it made before, where it must be the same."""
+        found: T | None = self.kept.find(clients)
+        if found is not None:
+            self.holds = True
+            return found
+        passed = self.passed
+        made = make()
+        if self.passed == passed:  # all rows are found again, where they are now
+            self.kept.keep(clients, made)
         return made
 
     def make_room(self, chunk: object) -> None:

@@ -159,6 +159,24 @@ def _in_range(values: Numbers, kind: str, aggregate: Aggregate, dtype: str) -> N
     return values
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Weighed:
+    """A chunk's weights, and those of its clients whose weight counts, who are at `rows` of it."""
+
+    part: Part
+    weights: Numbers
+    counting: Part
+    rows: list[int]
+
+    @staticmethod
+    def of(part: Part) -> _Weighed:
+        """Weights that are no numbers, or negative, do not count."""
+        weights = np.ones(len(part.ids)) if part.weight is None else part.weight
+        weights = weights if weights.dtype.kind in "iu" else flush(weights)
+        rows = np.flatnonzero(np.isfinite(weights) & (weights > 0)).tolist()
+        return _Weighed(part, weights, part.kept(rows), rows)
+
+
 @dataclass(slots=True, eq=False)
 class Mean(Numeric):
     """The rounded quotient of exact sums. A client of weight zero is not looked at."""
@@ -166,29 +184,29 @@ class Mean(Numeric):
     total: ExactSum | None = None
     weights: Fraction = Fraction(0)
     clients: int = 0
+    weighed: _Weighed | None = None
 
     def offenders(self, part: Part) -> Offenders:
         """Bad weights, then values that are not finite where the weight counts."""
-        weights = self._weights(part)
+        found = self._weighed(part)
+        weights = found.weights
+        if len(found.rows) == len(part.ids):
+            return self.not_finite_rows(found.counting, found.rows)
         wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0))).tolist()
-        found = {k: bad_weight(part.ids[k], weights[k].item(), self.aggregate.span) for k in wrong}
-        counting = np.flatnonzero(np.isfinite(weights) & (weights > 0))
-        if len(counting):
-            found |= self.not_finite_rows(part.kept(counting.tolist()), counting.tolist())
-        return found
+        bad = {k: bad_weight(part.ids[k], weights[k].item(), self.aggregate.span) for k in wrong}
+        return bad | (self.not_finite_rows(found.counting, found.rows) if found.rows else {})
 
     def add(self, part: Part) -> None:
         """Adds products and weights exactly."""
         self.clients += len(part.ids)
-        counting = np.flatnonzero(self._weights(part)).tolist()
-        if not counting:
+        found = self._weighed(part)
+        if not found.rows:
             return
-        kept = part.kept(counting)
         if self.total is None:
-            self.total = ExactSum(self.stacked(kept).shape[1:], numpy_dtype(self.dtype))
-        self.total.add(self.scan(kept), kept.weight)
-        self.scanned = None
-        self.weights += _exact_total(self._weights(kept))
+            self.total = ExactSum(self.stacked(found.counting).shape[1:], numpy_dtype(self.dtype))
+        self.total.add(self.scan(found.counting), found.counting.weight)
+        self.scanned = self.weighed = None
+        self.weights += _exact_total(found.weights[found.rows])
 
     def results(self) -> list[LeafValue]:
         """The mean, or `otherwise` where there is no client or no weight."""
@@ -197,9 +215,11 @@ class Mean(Numeric):
             return self.instead(no_weight(path, span) if self.clients else no_clients("mean", path, span))
         return [_in_range(self.total.mean(self.weights), "mean", self.aggregate, self.dtype)]
 
-    def _weights(self, part: Part) -> Numbers:
-        weights = np.ones(len(part.ids)) if part.weight is None else part.weight
-        return weights if weights.dtype.kind in "iu" else flush(weights)
+    def _weighed(self, part: Part) -> _Weighed:
+        """The chunk's weights looked at; once, where `offenders` and `add` get the same clients."""
+        if self.weighed is None or self.weighed.part is not part:
+            self.weighed = _Weighed.of(part)
+        return self.weighed
 
 
 def _exact_total(weights: Numbers) -> Fraction:

@@ -35,6 +35,7 @@ flushes them on CPUs. A sum that is exactly zero is 0.0.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -52,7 +53,7 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLUSHED = (np.dtype(np.float32), BFLOAT16)
 TINY = np.float32(2.0**-126)
 CLASS = 1024  # the exponents of one cascade lie within CLASS / 2 of a multiple of it
-COLUMNS, ELEMENTS, ROWS = 2048, 65536, 4096  # a tile's greatest width, its size, and its greatest height
+COLUMNS, ELEMENTS, ROWS = (256, 4096), 65536, 4096  # a tile's least and greatest width, its size, its greatest height
 
 ALIKE = 32  # bits between the greatest weight and the unit of all, up to which elements are cut, and not products
 QUOTIENTS = 16384  # coordinates that are divided at once
@@ -139,6 +140,24 @@ def round_fraction(value: Fraction, dtype: np.dtype[Any]) -> Any:
         near = math.inf
     with np.errstate(over="ignore"):
         return flush(np.array([near if value > 0 else -near]).astype(dtype))[0]
+
+
+class _Rooms(threading.local):
+    """A thread's memory for working on a tile: memory asked for anew is cleared by the system first, which takes longer
+    than the sum does."""
+
+    def __init__(self) -> None:
+        self.tile, self.coarse = np.empty(ELEMENTS), np.empty(ELEMENTS)
+        self.bits = np.empty(ELEMENTS, np.uint64)
+
+
+_rooms = _Rooms()
+
+
+def _room(memory: Floats, shape: tuple[int, ...], dtype: Any = np.float64) -> Floats:
+    """Room for an array, which whoever asks for the same memory next writes over."""
+    count = math.prod(shape)
+    return memory.view(dtype)[:count].reshape(shape) if count <= ELEMENTS else np.empty(shape, dtype)
 
 
 class Scan:
@@ -231,9 +250,9 @@ class ExactSum:
         if tile.dtype == np.float32:
             if low < -149:  # there are subnormals
                 tile, low = flush(tile), -149
-            self._add_exact(tile.astype(np.float64), columns, most, low, factors=factors)
+            self._add_exact(_widened(tile), columns, most, low, factors=factors)
         elif factors is None and low > -CLASS // 2 and most < 2.0 ** (CLASS // 2 - 1):
-            self._add_exact(tile.astype(np.float64), columns, most, low)
+            self._add_exact(_widened(tile), columns, most, low)
         else:
             self._add_doubles(tile, np.ones(len(tile)) if factors is None else factors.values, columns)
 
@@ -270,7 +289,7 @@ class ExactSum:
         while count > 1 and (top := _exponent(most * factor * count)) - unit - low > 53:
             grid = max(top - unit - 52, _exponent(most) - 50)  # one bit to spare: most may be rounded up
             magic = np.float64(math.ldexp(1.5, grid + 52))
-            coarse = tile + magic
+            coarse = np.add(tile, magic, out=_room(_rooms.coarse, tile.shape))
             coarse -= magic
             tile -= coarse
             self._push(_summed(coarse, factors), columns, scale)
@@ -318,9 +337,11 @@ class ExactSum:
 
 
 def _tiles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
-    width = min(columns, COLUMNS)
-    height = max(1, min(ROWS, ELEMENTS // max(width, 1)))
-    for left in range(0, columns, COLUMNS):
+    """Tiles, column by column; of all rows where they are not too many."""
+    least, most = COLUMNS
+    width = max(1, min(columns, most, max(least, ELEMENTS // max(rows, 1))))
+    height = max(1, min(ROWS, ELEMENTS // width))
+    for left in range(0, columns, width):
         for top in range(0, rows, height):
             yield slice(top, min(top + height, rows)), slice(left, min(left + width, columns))
 
@@ -330,13 +351,21 @@ def _bounds(tile: Floats) -> tuple[float, int]:
     double = tile.dtype == np.float64
     fraction, bias = (52, 1023) if double else (23, 127)
     unsigned: type[np.unsignedinteger] = np.uint64 if double else np.uint32
-    bits: Floats = tile.view(unsigned) << unsigned(1)  # without the sign
+    bits = _room(_rooms.bits, tile.shape, unsigned)
+    np.left_shift(tile.view(unsigned), unsigned(1), out=bits)  # without the sign
     greatest = int(bits.max(initial=0)) >> 1
     if not greatest:
         return 0.0, 0
     bits -= unsigned(2)  # zeros wrap around to the top
     least = (int(bits.min()) >> 1) + 1
     return float(unsigned(greatest).view(tile.dtype)), (least >> fraction) - bias - fraction
+
+
+def _widened(tile: Floats) -> Doubles:
+    """The tile in doubles, to be worked on."""
+    wide = _room(_rooms.tile, tile.shape)
+    wide[...] = tile
+    return wide
 
 
 def _exponent(size: float) -> int:

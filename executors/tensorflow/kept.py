@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from weakref import ref
 
-from fedlang.run.sequences import Elements, LeafValue, Rows, is_fixed
+from fedlang.run.sequences import Array, Elements, LeafValue, Rows, owner_of
 
 LIMIT = 32 << 20  # bytes; what was found last stays longest
 
@@ -46,7 +46,7 @@ class Kept(Generic[T]):
         if entry is None:
             return None
         leaves = [*chain.from_iterable(clients)]
-        if len(leaves) != len(entry.leaves) or not all(_is_fixed(leaf) for leaf in leaves):
+        if len(leaves) != len(entry.leaves) or not _are_fixed(leaves):
             return None
         if any(known() is not leaf for known, leaf in zip(entry.leaves, leaves, strict=True)):
             return None
@@ -56,7 +56,7 @@ class Kept(Generic[T]):
     def keep(self, clients: Leaves, made: T) -> None:
         """Keeps what was made of sequences, unless somebody can change them."""
         leaves = [*chain.from_iterable(clients)]
-        if not leaves or not all(_is_fixed(leaf) for leaf in leaves):
+        if not leaves or not _are_fixed(leaves):
             return
         key = _key(clients)
         known = self._entries.pop(key, None)
@@ -72,8 +72,16 @@ def _key(clients: Leaves) -> tuple[int, ...]:
     return (len(clients), *(id(leaf) for each in (clients[0], clients[-1]) for leaf in each)) if clients else ()
 
 
-def _is_fixed(leaf: LeafValue) -> bool:
+def _are_fixed(leaves: Sequence[LeafValue]) -> bool:
+    """Whether nobody can change any of what the sequences consist of."""
+    for leaf in leaves:
+        for array in _arrays_of(leaf):
+            if array is not None and owner_of(array) is None:
+                return False
+    return True
+
+
+def _arrays_of(leaf: LeafValue) -> tuple[Array | None, ...]:
     if isinstance(leaf, Rows):
-        parts = (leaf.rows, leaf.splits, leaf.order)
-        return all(part is None or is_fixed(part) for part in parts)
-    return isinstance(leaf, Elements) and all(map(is_fixed, leaf.items))
+        return leaf.rows, leaf.splits, leaf.order
+    return leaf.items if isinstance(leaf, Elements) else (leaf,)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .start import has_gpu, tf
 
 _ALIGNED = 64  # bytes
+_SMALL = 1 << 12  # bytes that are copied as fast as they are looked at
 _UNREADABLE = (tf.bfloat16, tf.string)  # dtypes of tensors whose memory Python does not read
 
 
@@ -25,7 +26,7 @@ def feed_of(array: NDArray[Any]) -> Any:
     """The values as a feed for several calls: they are copied at most once."""
     if has_gpu():
         return tf.convert_to_tensor(array)
-    if array.flags.c_contiguous and not array.ctypes.data % _ALIGNED:
+    if array.flags.c_contiguous and (array.nbytes < _SMALL or not array.ctypes.data % _ALIGNED):
         return array
     found = zeros(array.shape, array.dtype)
     found[...] = array

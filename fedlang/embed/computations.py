@@ -252,7 +252,7 @@ def _add_argument(
 
 
 def _client_reader(name: str, type: Type, value: Any) -> tuple[str, tuple[str, ...], Callable[[str], list[LeafValue]]]:
-    if isinstance(value, str | bytes) or not (isinstance(value, ClientData) or hasattr(value, "__iter__")):
+    if isinstance(value, str | bytes) or not (hasattr(value, "__iter__") or isinstance(value, ClientData)):
         hint = "give a list with a value for each client, or a mapping from client ids"
         raise errors.wrong_value(
             name, f"{value.__class__.__name__} {value!r:.60}", f"<{print_type(type)}>@CLIENTS", hint

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -33,12 +34,46 @@ from fedlang.run.errors import (
 )
 from fedlang.run.exact import ExactSum, Scan, flush
 from fedlang.run.executor import LocalWork, Sink, Stacked, value_of
+from fedlang.run.factors import Factors, factors_of
 from fedlang.run.sequences import LeafValue
 from fedlang.run.values import numpy_dtype, sequence_of
 from fedlang.types.dtypes import FLOATS, INTEGERS, integer_range
 
 Numbers: TypeAlias = NDArray[Any]
 Offenders: TypeAlias = dict[int, DiagnosticError]
+
+
+class Weights:
+    """The weights of a chunk's clients, looked at once for all aggregates that have them."""
+
+    def __init__(self, values: Numbers) -> None:
+        self.values = values if values.dtype.kind in "iu" else flush(values)
+        counts = np.isfinite(self.values) & (self.values > 0)
+        self.counting: list[int] = np.flatnonzero(counts).tolist()  # the rows of those who count
+
+    @cached_property
+    def factors(self) -> list[Factors]:
+        """The weights as factors, where all of them count."""
+        return factors_of(self.values)
+
+    @cached_property
+    def total(self) -> Fraction:
+        """Their exact sum, where all of them count."""
+        if self.values.dtype.kind in "iu":
+            return Fraction(sum(self.values.tolist()))
+        wide = self.values.astype(np.float64)
+        total = float(wide.sum())
+        if total < 2.0**53 and np.array_equal(wide, np.rint(wide)):  # counts of examples, mostly
+            return Fraction(int(total))
+        exact = ExactSum((), np.dtype(np.float64))
+        exact.add(wide)
+        return exact.fraction(0)
+
+    def wrong(self) -> list[int]:
+        """The rows of weights that are none: no numbers, or negative."""
+        if len(self.counting) == len(self.values):
+            return []
+        return np.flatnonzero(~(np.isfinite(self.values) & (self.values >= 0))).tolist()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,15 +83,15 @@ class Part:
     positions: tuple[int, ...]
     ids: tuple[str, ...]
     values: tuple[Stacked, ...]
-    weight: Numbers | None = None
+    weights: Weights | None = None
 
     def kept(self, rows: Sequence[int]) -> Part:
         """Some of the clients."""
         if len(rows) == len(self.ids):
             return self
         values = tuple([v[k] for k in rows] if isinstance(v, list) else v[list(rows)] for v in self.values)
-        weight = None if self.weight is None else self.weight[list(rows)]
-        return Part(tuple(self.positions[k] for k in rows), tuple(self.ids[k] for k in rows), values, weight)
+        weights = None if self.weights is None else Weights(self.weights.values[list(rows)])
+        return Part(tuple(self.positions[k] for k in rows), tuple(self.ids[k] for k in rows), values, weights)
 
 
 class Accumulator(Protocol):
@@ -159,24 +194,6 @@ def _in_range(values: Numbers, kind: str, aggregate: Aggregate, dtype: str) -> N
     return values
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Weighed:
-    """A chunk's weights, and those of its clients whose weight counts, who are at `rows` of it."""
-
-    part: Part
-    weights: Numbers
-    counting: Part
-    rows: list[int]
-
-    @staticmethod
-    def of(part: Part) -> _Weighed:
-        """Weights that are no numbers, or negative, do not count."""
-        weights = np.ones(len(part.ids)) if part.weight is None else part.weight
-        weights = weights if weights.dtype.kind in "iu" else flush(weights)
-        rows = np.flatnonzero(np.isfinite(weights) & (weights > 0)).tolist()
-        return _Weighed(part, weights, part.kept(rows), rows)
-
-
 @dataclass(slots=True, eq=False)
 class Mean(Numeric):
     """The rounded quotient of exact sums. A client of weight zero is not looked at."""
@@ -184,29 +201,29 @@ class Mean(Numeric):
     total: ExactSum | None = None
     weights: Fraction = Fraction(0)
     clients: int = 0
-    weighed: _Weighed | None = None
+    counting: tuple[Part, Part] | None = None  # a chunk, and of it the clients who count
 
     def offenders(self, part: Part) -> Offenders:
         """Bad weights, then values that are not finite where the weight counts."""
-        found = self._weighed(part)
-        weights = found.weights
-        if len(found.rows) == len(part.ids):
-            return self.not_finite_rows(found.counting, found.rows)
-        wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0))).tolist()
-        bad = {k: bad_weight(part.ids[k], weights[k].item(), self.aggregate.span) for k in wrong}
-        return bad | (self.not_finite_rows(found.counting, found.rows) if found.rows else {})
+        weights, kept = part.weights, self._kept(part)
+        rows = range(len(part.ids)) if weights is None else weights.counting
+        found: Offenders = {}
+        if weights is not None:
+            for k in weights.wrong():
+                found[k] = bad_weight(part.ids[k], weights.values[k].item(), self.aggregate.span)
+        return found | (self.not_finite_rows(kept, rows) if rows else {})
 
     def add(self, part: Part) -> None:
         """Adds products and weights exactly."""
         self.clients += len(part.ids)
-        found = self._weighed(part)
-        if not found.rows:
+        kept = self._kept(part)
+        if not kept.ids:
             return
         if self.total is None:
-            self.total = ExactSum(self.stacked(found.counting).shape[1:], numpy_dtype(self.dtype))
-        self.total.add(self.scan(found.counting), found.counting.weight)
-        self.scanned = self.weighed = None
-        self.weights += _exact_total(found.weights[found.rows])
+            self.total = ExactSum(self.stacked(kept).shape[1:], numpy_dtype(self.dtype))
+        self.total.add(self.scan(kept), None if kept.weights is None else kept.weights.factors)
+        self.weights += len(kept.ids) if kept.weights is None else kept.weights.total
+        self.scanned = self.counting = None
 
     def results(self) -> list[LeafValue]:
         """The mean, or `otherwise` where there is no client or no weight."""
@@ -215,23 +232,13 @@ class Mean(Numeric):
             return self.instead(no_weight(path, span) if self.clients else no_clients("mean", path, span))
         return [_in_range(self.total.mean(self.weights), "mean", self.aggregate, self.dtype)]
 
-    def _weighed(self, part: Part) -> _Weighed:
-        """The chunk's weights looked at; once, where `offenders` and `add` get the same clients."""
-        if self.weighed is None or self.weighed.part is not part:
-            self.weighed = _Weighed.of(part)
-        return self.weighed
-
-
-def _exact_total(weights: Numbers) -> Fraction:
-    if weights.dtype.kind in "iu":
-        return Fraction(sum(weights.tolist()))
-    wide = weights.astype(np.float64)
-    total = float(wide.sum())
-    if total < 2.0**53 and np.array_equal(wide, np.rint(wide)):  # counts of examples, mostly
-        return Fraction(int(total))
-    exact = ExactSum((), np.dtype(np.float64))
-    exact.add(wide)
-    return exact.fraction(0)
+    def _kept(self, part: Part) -> Part:
+        """The clients who count; found once, where `offenders` and `add` get the same."""
+        if part.weights is None:
+            return part
+        if self.counting is None or self.counting[0] is not part:
+            self.counting = part, part.kept(part.weights.counting)
+        return self.counting[1]
 
 
 @dataclass(slots=True, eq=False)

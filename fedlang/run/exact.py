@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -58,6 +58,7 @@ COLUMNS, ELEMENTS, ROWS = (256, 4096), 65536, 4096  # a tile's least and greates
 ALIKE = 32  # bits between the greatest weight and the unit of all, up to which elements are cut, and not products
 QUOTIENTS = 16384  # coordinates that are divided at once
 PARTS = 10  # components of a sum; more come of weights that differ by hundreds of powers of two
+LEAST = Fraction(1, 2**300)
 SLACK = 2.0**-49  # more than what doubles lose in a quotient of sums of fewer than that
 
 
@@ -186,12 +187,12 @@ class ExactSum:
         self.cascades: dict[int, list[Doubles]] = {}
         self._filled: dict[int, int] = {}  # the columns of a cascade that were added to, from the left
 
-    def add(self, values: Floats | Scan, weights: Floats | None = None) -> None:
+    def add(self, values: Floats | Scan, weights: Floats | list[Factors] | None = None) -> None:
         """Adds `values[clients, …]`, each client's times its weight where there are weights."""
         scan = values if isinstance(values, Scan) else Scan(values)
-        pieces: list[Factors | None] = [None]
+        pieces: Sequence[Factors | None] = [None]
         if weights is not None:
-            pieces = [*factors_of(flush(np.asarray(weights)))]
+            pieces = weights if isinstance(weights, list) else factors_of(flush(weights))
         with np.errstate(all="ignore"):
             for (rows, columns), (most, low) in zip(_tiles(*scan.flat.shape), scan.bounds, strict=True):
                 for piece in pieces if most else ():
@@ -222,7 +223,7 @@ class ExactSum:
 
     def mean(self, total: Fraction) -> Floats:
         """The sum divided by a positive number, rounded once."""
-        modest = Fraction(1, 2**300) < total < 2**300
+        modest = LEAST < total < 2**300
         parts, weights = self.cascades.get(0, []), _expand(total) if modest else []
         if self.cascades.keys() - {0} or not modest or max(len(parts), len(weights)) >= PARTS:
             return self._slowly(total)
@@ -395,6 +396,8 @@ def _to_nearest(parts: list[Doubles]) -> Doubles:
 
 def _expand(total: Fraction) -> list[float]:
     """Floats whose exact sum is the number, each the nearest to what is left."""
+    if total.denominator == 1 and total.numerator < 2**53:  # counts of examples, mostly
+        return [float(total.numerator)]
     floats = []
     while total:
         floats.append(float(total))
@@ -431,9 +434,32 @@ def _single_quotient(parts: list[Doubles], weights: list[float]) -> NDArray[np.f
         low += np.float32(0)  # a sum that is exactly zero is 0.0
         open_ones = np.flatnonzero(unclear & (size > 0)) if unclear.any() else ()
         if len(open_ones):
-            exact = _divide(settle([part[open_ones] for part in (*parts, np.zeros_like(total))]), weights)
-            low[open_ones] = narrow(*exact, np.dtype(np.float32))
+            near = [part[open_ones] for part in (parts if len(parts) > 1 else (*parts, np.zeros_like(total)))]
+            low[open_ones] = _nearest_single(settle(near), weights, low[open_ones], high[open_ones])
     return low
+
+
+def _nearest_single(
+    parts: list[Doubles], weights: list[float], low: NDArray[np.float32], high: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """S / W as float32, which is between `low` and `high`, of a settled S.
+
+    Of two neighbours it is told by the sign of S - m W, m being the middle between them: m has 25 bits and W mostly no
+    more than 28, so m W is exact, and so is its difference to the first part, which is near it. Means of few clients
+    are such a middle often enough.
+    """
+    neighbours = (np.nextafter(low, np.float32(np.inf)) == high) & (np.abs(low) >= 2 * TINY)
+    if len(parts) > 2 or len(weights) > 1 or not _has_bits(weights[0], 28) or not neighbours.all():
+        return narrow(*_divide(parts, weights), np.dtype(np.float32))
+    middle = (low.astype(np.float64) + high) / 2
+    side = (parts[0] - middle * weights[0]) + parts[1]
+    is_even = low.view(np.uint32) & np.uint32(1) == 0
+    return np.where((side < 0) | ((side == 0) & is_even), low, high)
+
+
+def _has_bits(value: float, count: int) -> bool:
+    """Whether a number has so many significant bits at most."""
+    return math.ldexp(math.frexp(value)[0], count).is_integer()
 
 
 def _divide(parts: list[Doubles], weights: list[float]) -> tuple[Doubles, Doubles]:

@@ -14,7 +14,7 @@ in the results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import overload
@@ -24,7 +24,7 @@ import numpy as np
 from fedlang.ir.graph import Graph, LeafType
 from fedlang.ir.graph import Sequence as SequenceType
 from fedlang.ir.program import Aggregate, Phase, Program, Slot
-from fedlang.run.accumulators import Accumulator, Part, Surroundings, accumulator_of
+from fedlang.run.accumulators import Accumulator, Part, Surroundings, Weights, accumulator_of
 from fedlang.run.agreement import Verify, agreement
 from fedlang.run.clients import ClientData, in_order
 from fedlang.run.errors import faulty_executor, missing_input
@@ -357,7 +357,9 @@ def _take_chunk(chunk: Chunk, phase: Phase, accumulators: list[Accumulator], run
         _drop(failure, accumulators, run, allowed=run.policy.drop_failed)
     if not chunk.ids:
         return
-    parts = [_part(chunk, aggregate) for aggregate in phase.aggregates]
+    indices = {aggregate.weight for aggregate in phase.aggregates if aggregate.weight >= 0}
+    weights = {index: Weights(np.asarray(chunk.results[index])) for index in indices}
+    parts = [_part(chunk, aggregate, weights) for aggregate in phase.aggregates]
     offenders = {k: e for a, part in zip(accumulators, parts, strict=True) for k, e in a.offenders(part).items()}
     for row in sorted(offenders):
         failure = ClientFailure(chunk.positions[row], chunk.ids[row], offenders[row])
@@ -369,10 +371,9 @@ def _take_chunk(chunk: Chunk, phase: Phase, accumulators: list[Accumulator], run
     _keep(chunk, rows, run)
 
 
-def _part(chunk: Chunk, aggregate: Aggregate) -> Part:
-    values = tuple(chunk.results[index] for index in aggregate.values or (aggregate.value,))
-    weight = np.asarray(chunk.results[aggregate.weight]) if aggregate.weight >= 0 else None
-    return Part(chunk.positions, chunk.ids, values, weight)
+def _part(chunk: Chunk, aggregate: Aggregate, weights: Mapping[int, Weights]) -> Part:
+    values = tuple([chunk.results[index] for index in aggregate.values or (aggregate.value,)])
+    return Part(chunk.positions, chunk.ids, values, weights.get(aggregate.weight))
 
 
 def _drop(failure: ClientFailure, accumulators: list[Accumulator], run: _Run, *, allowed: bool) -> None:

@@ -107,7 +107,7 @@ def test_a_shuffle_packs_no_examples_anew() -> None:
     for seed in range(5):
         state = process.run_round(state, (data.batches(4, 2, seed),), executor=executor).state
     (made,) = executor.made()
-    (store,) = made.work.work.stores
+    (store,) = made.work.work.packer.stores
     assert len(store.places) == 2
     assert store.rows.most == 40
 

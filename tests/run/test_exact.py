@@ -253,3 +253,21 @@ def test_weights_hundreds_of_powers_of_two_apart_have_an_exact_mean() -> None:
     sums, whole = wanted(values, weights)
     assert len(total.cascades[0]) >= 10
     assert same_bits(total.mean(whole), np.array([round_fraction(each / whole, values.dtype) for each in sums]))
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0**-40])
+@pytest.mark.parametrize("weight", [1, 60, 2**29 + 1])
+def test_means_of_few_clients_that_lie_in_the_middle_of_two_numbers(weight, noise):
+    rng = np.random.default_rng(weight)
+    values = (rng.integers(2**23, 2**24, (50, 3000)) * 2.0**-24 * rng.choice([-1, 1], 3000)).astype(np.float32)
+    values[0] += np.float32(noise) * (rng.random(3000) < 0.5)
+    values[1:3, ::2] = [[2.0**20 + 0.125], [-(2.0**20)]]  # sums of two parts
+    values[1:3, ::2] *= np.float32(2.0**-4)
+    weights = np.full(50, weight, np.float64)
+    total = ExactSum((3000,), values.dtype)
+    total.add(values, weights)
+    sums, whole = wanted(values, weights)
+    exact = [each / whole for each in sums]
+    ties = [each for each in exact if (each * 2**25).denominator == 1 and (each * 2**25).numerator % 2]
+    assert noise or len(ties) > 5
+    assert same_bits(total.mean(whole), np.array([round_fraction(each, values.dtype) for each in exact]))

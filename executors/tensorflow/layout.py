@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from fedlang.run.sequences import Rows as RowsValue
 from fedlang.run.values import numpy_dtype
 
 from .dtypes import TF_DTYPES, hidden_axes, spec_of, static_shape
+from .kept import Numbers
 from .memory import feed_of
 from .numbering import alike, numbered
 from .scope import Unsupported
@@ -225,13 +227,18 @@ def _whole_rows(element: Tensor, value: RowsValue) -> NDArray[Any]:
 
 
 def _pack_group(group: Group, store: Store, leaves: list[tuple[LeafValue, ...]]) -> list[Any]:
+    numbers = store.numbers_of(leaves, partial(_numbers_of, group, store, leaves))
+    return [*numbers, *store.tensors()]
+
+
+def _numbers_of(group: Group, store: Store, leaves: list[tuple[LeafValue, ...]]) -> tuple[Numbers, ...]:
     sequences = [sequences_of(each) for each in leaves]
     places = [store.place(each) for each in sequences]
     if group.split:
         found = numbered(places, [each[0] for each in sequences])
-        return [found.lengths, found.first, found.splits, found.rows, *store.tensors()]
+        return found.lengths, found.first, found.splits, found.rows
     lengths, starts = [len(each[0]) for each in sequences], [place.start for place in places]
-    return [np.array(lengths, np.int32), np.array(starts, np.int32), *store.tensors()]
+    return np.array(lengths, np.int32), np.array(starts, np.int32)
 
 
 def sequences_of(leaves: tuple[LeafValue, ...]) -> tuple[SequenceValue, ...]:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from fedlang.run.sequences import Rows, SequenceValue
 
+from .kept import Numbers
 from .store import Place
 
-Numbers = NDArray[np.int32]
 Splits = NDArray[np.int64]
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -30,12 +30,10 @@ from fedlang.run.values import numpy_dtype
 from fedlang.types.dtypes import INTEGERS
 
 from .dtypes import hidden_axes
-from .kept import Kept, Leaves, Sized
+from .kept import Kept, Leaves, Numbers
 from .memory import zeros
 from .spans import FIRST, Spans
 from .start import tf
-
-T = TypeVar("T", bound=Sized)
 
 
 class Uneven(Exception):
@@ -121,7 +119,7 @@ class Store:
         self._empty()
 
     def _empty(self) -> None:
-        self.kept: Kept[Any] = Kept()
+        self.kept = Kept()
         self.columns = [Column(self._row_shape(element), element.dtype) for element in self.elements]
         self.rows = Spans()
         self.places: dict[tuple[Any, ...], Place] = {}
@@ -153,9 +151,10 @@ class Store:
         made.alive = [weakref.ref(owner) for owner in owners]
         return made
 
-    def made_of(self, clients: Leaves, make: Callable[[], T]) -> T:
-        """What `make` makes of a chunk's sequences and their places; what it made before, where it must be the same."""
-        found: T | None = self.kept.find(clients)
+    def numbers_of(self, clients: Leaves, make: Callable[[], tuple[Numbers, ...]]) -> tuple[Numbers, ...]:
+        """The numbers that `make` makes of a chunk's sequences and their places; made once, where they stay the
+        same."""
+        found = self.kept.find(clients)
         if found is not None:
             self.holds = True
             return found

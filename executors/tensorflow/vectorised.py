@@ -31,6 +31,7 @@ from .start import tf
 from .together import calls_tensorflow, calls_together
 from .work import Finished, Readable, finish, nothing
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class VectorisedWork:
     """A batched graph as a program for chunks."""

@@ -1,0 +1,166 @@
+"""Numbers of sequences that come again are made once: as long as nobody can have changed what they were made of."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import fedlang as fl
+from fedlang.data import ClientData
+from fedlang.executors.batched import BatchedExecutor
+from fedlang.executors.tensorflow.kept import Kept, Numbers
+from fedlang.executors.tensorflow.store import Store
+from fedlang.executors.threaded import ThreadedExecutor
+from fedlang.ir.graph import Tensor
+from fedlang.run.executor import Executor
+from fedlang.run.sequences import Elements, Rows, SequenceValue, fix
+from fedlang.types.dims import fresh_unknown
+
+EXECUTORS: dict[str, Callable[[], Executor]] = {
+    "vectorised": lambda: BatchedExecutor(strategy="vectorised", chunk=4),
+    "blocks": lambda: BatchedExecutor(strategy="blocks"),
+    "sequential": lambda: BatchedExecutor(strategy="sequential", chunk=4),
+    "threaded": lambda: ThreadedExecutor(threads=2),
+}
+PROGRAM = """
+fn weighed(s: float32[?, 3]*) -> float32[3] {
+  fold batch in s from zeros() as sum { 2.0 * sum + reduce_sum(batch, axis = 0) }
+}
+
+fed each(x: <float32[?, 3]*>@CLIENTS) -> <float32[3]>@CLIENTS { weighed(x) }
+"""
+
+
+def a_sequence(random: np.random.Generator) -> SequenceValue:
+    """Small whole numbers, of which sums are exact; that can be changed, or not, in whole or in part."""
+    count, parts = int(random.integers(0, 9)), int(random.integers(0, 4))
+    rows = random.integers(-9, 9, (count, 3)).astype(np.float32)
+    splits = np.sort(random.integers(0, count + 1, parts + 1))
+    order = random.integers(0, count, count) if count and random.random() < 0.4 else None
+    for array in (rows, splits, order):
+        if array is not None and random.random() < 0.9:
+            fix(array)
+    if random.random() < 0.2:
+        return Elements(tuple(rows[: int(random.integers(0, count + 1))] for _ in range(parts)))
+    return Rows(rows, splits, order)
+
+
+def change(sequence: SequenceValue, random: np.random.Generator) -> None:
+    """Changes what can be changed."""
+    if isinstance(sequence, Elements):
+        for item in sequence.items:
+            if item.flags.writeable:
+                item += 1.0
+        return
+    if sequence.rows.flags.writeable:
+        sequence.rows[...] += 1.0
+    for numbers in (sequence.splits, sequence.order):
+        if numbers is not None and numbers.flags.writeable and len(numbers):
+            numbers[...] = np.sort(random.permutation(numbers))
+
+
+def weighed(sequence: SequenceValue) -> np.ndarray:
+    total = np.zeros(3, np.float32)
+    for batch in sequence:
+        total = 2 * total + batch.sum(axis=0)
+    return total
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_results_are_of_what_clients_have_now(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over rounds in which data are changed, exchanged, let go of, and dropped from the stores."""
+    random = np.random.default_rng(5)
+    pool = [a_sequence(random) for _ in range(12)]
+    program, executor = fl.loads(PROGRAM).each, EXECUTORS[name]()
+    limit, whole = 1 << 30, Store.make_room
+
+    def make_room(self: Store, chunk: object) -> None:
+        self.limit = limit
+        whole(self, chunk)
+
+    monkeypatch.setattr(Store, "make_room", make_room)
+    for round in range(40):
+        limit = 100 if round % 7 == 6 else 1 << 30
+        for place in random.integers(0, len(pool), int(random.integers(0, 3))):
+            if random.random() < 0.5:
+                change(pool[place], random)
+            else:
+                pool[place] = a_sequence(random)
+        cohort = pool if round % 3 else pool[: int(random.integers(1, len(pool)))]
+        found = program.run((cohort,), executor=executor)
+        for given, result in zip(cohort, found, strict=True):
+            np.testing.assert_array_equal(result, weighed(given))
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_the_same_cohort_is_numbered_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed: list[int] = []
+    whole = Store.place
+
+    def place(self: Store, leaves: tuple[SequenceValue, ...]) -> object:
+        placed.append(len(leaves))
+        return whole(self, leaves)
+
+    monkeypatch.setattr(Store, "place", place)
+    data = ClientData.from_list([np.ones((n, 3), np.float32) for n in range(1, 9)])
+    program, executor = fl.loads(PROGRAM).each, EXECUTORS[name]()
+    batches = data.batches(2)
+    counts = []
+    for cohort in (batches, batches, batches, batches, data.batches(2), batches.subset(["0", "2"])):
+        placed.clear()
+        program.run((cohort,), executor=executor)
+        counts.append(len(placed))
+    assert counts == [8, 8, 0, 0, 8, 2]  # from the second round on, batches are known to be the same
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_rows_that_are_laid_out_for_a_chunk_are_not_taken_for_its_own_later(name: str) -> None:
+    """Elements of a known size, in an order: each chunk has rows of its own, which the next one's are written over."""
+    random = np.random.default_rng(5)
+    program, executor = fl.loads(PROGRAM.replace("float32[?, 3]", "float32[2, 3]")).each, EXECUTORS[name]()
+    cohorts = []
+    for _ in range(3):
+        rows = [fix(random.integers(-9, 9, (6, 3)).astype(np.float32)) for _ in range(5)]
+        cohorts.append([Rows(each, fix(np.array([0, 2, 4])), fix(random.integers(0, 6, 4))) for each in rows])
+    for cohort in cohorts * 3:
+        for given, result in zip(cohort, program.run((cohort,), executor=executor), strict=True):
+            np.testing.assert_array_equal(result, weighed(given))
+
+
+def store_of(count: int) -> tuple[Store, list[tuple[Rows]]]:
+    sequences = [(Rows(fix(np.ones((2, 3), np.float32)), fix(np.array([0, 2]))),) for _ in range(count)]
+    return Store((Tensor("float32", (fresh_unknown(), 3)),), split=True), sequences
+
+
+def test_nothing_is_held_that_numbers_were_made_of() -> None:
+    store, sequences = store_of(3)
+    store.numbers_of(sequences, lambda: (np.zeros(4, np.int32),))
+    seen = [weakref.ref(leaf) for (leaf,) in sequences] + [weakref.ref(leaf.rows) for (leaf,) in sequences]
+    sequences.clear()
+    gc.collect()
+    assert [ref() for ref in seen] == [None] * 6
+
+
+def test_what_was_found_last_stays_longest() -> None:
+    _, sequences = store_of(6)
+    kept, chunks = Kept(limit=400), [sequences[:2], sequences[2:4], sequences[4:]]
+    numbers: list[tuple[Numbers, ...]] = [(np.full(40, k, np.int32),) for k in range(3)]
+    kept.keep(chunks[0], numbers[0])
+    kept.keep(chunks[1], numbers[1])
+    assert kept.find(chunks[0]) is numbers[0]
+    kept.keep(chunks[2], numbers[2])
+    assert [kept.find(chunk) for chunk in chunks] == [numbers[0], None, numbers[2]]
+    kept.keep(chunks[0], (np.zeros(101, np.int32),))  # more than there is room for at all
+    assert [kept.find(chunk) for chunk in chunks] == [None, None, None]
+
+
+def test_numbers_are_dropped_with_the_rows_of_a_store() -> None:
+    store, sequences = store_of(2)
+    store.numbers_of(sequences, lambda: (np.array([store.place(each).start for each in sequences], np.int32),))
+    store.limit = 1
+    store.make_room(store.kept)
+    assert store.kept.find(sequences) is None

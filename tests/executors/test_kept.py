@@ -50,12 +50,16 @@ def a_sequence(random: np.random.Generator) -> SequenceValue:
 
 
 def change(sequence: SequenceValue, random: np.random.Generator) -> None:
-    """Changes what can be changed."""
+    """Changes what can be changed; now and then after what could not be is let be changed."""
     if isinstance(sequence, Elements):
         for item in sequence.items:
             if item.flags.writeable:
                 item += 1.0
         return
+    if random.random() < 0.3:
+        for array in (sequence.rows, sequence.splits, sequence.order):
+            if array is not None:
+                array.flags.writeable = True
     if sequence.rows.flags.writeable:
         sequence.rows[...] += 1.0
     for numbers in (sequence.splits, sequence.order):

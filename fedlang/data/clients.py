@@ -15,9 +15,9 @@ from typing import Any, Self, TypeVar
 from weakref import ref
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedlang.data.ahead import ReadAhead
+from fedlang.data.batches import cut_batches
 from fedlang.data.convert import batches_of, examples_of, is_dataset, is_stacked
 from fedlang.data.datasets import ClientDatasets, DatasetClients, dataset_of
 from fedlang.data.errors import no_clients, other_fields, unreadable_clients, wrong_count
@@ -25,14 +25,13 @@ from fedlang.data.readers import Clients
 from fedlang.data.trees import (
     Examples,
     Sequences,
-    first_leaf,
+    count_examples,
     join_trees,
     map_leaves,
     marks_of,
     named_leaves,
     structure_of,
 )
-from fedlang.run.random import identity_of
 from fedlang.run.sequences import Array, Elements, LeafValue, Rows, fix, is_fixed
 
 T = TypeVar("T")
@@ -128,7 +127,7 @@ class ClientData(DatasetClients[Examples]):
         for what, value in (("the batch size", size), ("the number of epochs", epochs)):
             if value < 1:
                 raise wrong_count(what, value, "1 or more")
-        cut = partial(_batch, size=size, epochs=epochs, shuffle_seed=shuffle_seed, drop_last=drop_last)
+        cut = partial(cut_batches, size=size, epochs=epochs, shuffle_seed=shuffle_seed, drop_last=drop_last)
         return ClientSequences(self.client_ids, _Cut(self.reader, cut))
 
 
@@ -191,11 +190,6 @@ def _named(clients: object) -> dict[str, object]:
     raise unreadable_clients(type(clients).__name__)
 
 
-def count_examples(examples: Examples) -> int:
-    """How many examples there are: the first axis of any leaf."""
-    return len(first_leaf(examples))
-
-
 def _reader(client: str, value: object, read: Callable[[str, object], T]) -> Callable[[], T]:
     """A function that gives what `read` makes of the value: of a dataset at each use, of the rest now."""
     if is_dataset(value):
@@ -224,32 +218,3 @@ def _fixed_sequence(leaf: LeafValue) -> LeafValue:
         return Elements(tuple(fix(item.copy()) for item in leaf.items))
     assert isinstance(leaf, Rows), "batches are sequences"
     return Rows(fix(leaf.rows), *(None if each is None else fix(each) for each in (leaf.splits, leaf.order)))
-
-
-def _batch(
-    client: str, examples: Examples, *, size: int, epochs: int, shuffle_seed: int | None, drop_last: bool
-) -> Sequences:
-    count = count_examples(examples)
-    kept = count - count % size if drop_last else count
-    splits = fix(_splits(kept, size, epochs))
-    if shuffle_seed is None and epochs == 1:
-        return map_leaves(lambda leaf: Rows(leaf, splits), examples)
-    order = fix(np.concatenate([_order(client, count, epoch, shuffle_seed)[:kept] for epoch in range(epochs)]))
-    return map_leaves(lambda leaf: Rows(leaf, splits, order), examples)
-
-
-def _splits(count: int, size: int, epochs: int) -> NDArray[np.int64]:
-    starts = np.arange(0, count, size, dtype=np.int64)
-    return np.append((np.arange(epochs)[:, None] * count + starts).ravel(), epochs * count)
-
-
-def _order(client: str, count: int, epoch: int, seed: int | None) -> NDArray[np.int64]:
-    """The order of the examples in an epoch: by random words, of a stream that seed and client are the key of.
-
-    The stream is NumPy's, whose words are the same in all its versions (NEP 19), unlike what it makes of them.
-    """
-    if seed is None:
-        return np.arange(count, dtype=np.int64)
-    key = np.array([seed % 2**64, identity_of(client)], np.uint64)
-    words = np.random.Philox(key=key, counter=[0, epoch, 0, 0]).random_raw(count)
-    return np.argsort(words, kind="stable")

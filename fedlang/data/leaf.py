@@ -12,13 +12,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fedlang.data.clients import ClientData, count_examples
+from fedlang.data.clients import ClientData
 from fedlang.data.convert import examples_of
 from fedlang.data.datasets import ClientDatasets
 from fedlang.data.errors import damaged_file, missing_part, unreadable_path
 from fedlang.data.files import AnyPath, flat_record, stacked, verify_readable, written
 from fedlang.data.leaf_dtypes import agreed
-from fedlang.data.trees import Examples
+from fedlang.data.trees import Examples, count_examples
 
 PARTS = {"users": list, "num_samples": list, "user_data": dict}
 KINDS = {list: "a list", dict: "an object", str: "text", int: "a number", float: "a number", type(None): "null"}

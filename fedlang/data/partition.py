@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedlang.data import draws
-from fedlang.data.clients import ClientData, count_examples
+from fedlang.data.clients import ClientData
 from fedlang.data.errors import unknown_field, wrong_count
-from fedlang.data.trees import Examples, map_leaves
+from fedlang.data.trees import Examples, count_examples, map_leaves
 from fedlang.run.random import Words, key_of_seed, random_at, random_permutation
 from fedlang.run.sequences import Array
 

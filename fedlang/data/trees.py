@@ -55,6 +55,11 @@ def first_leaf(tree: Tree[T]) -> T:
     return tree
 
 
+def count_examples(examples: Examples) -> int:
+    """How many examples there are: the first axis of any leaf."""
+    return len(first_leaf(examples))
+
+
 def join_trees(function: Callable[[list[T]], U], trees: list[Tree[T]]) -> Tree[U]:
     """One tree from several of equal structure: the function gets the leaves that share a path."""
     first = trees[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from fedlang.data.clients import _Cut
 from fedlang.data.trees import Examples
 from fedlang.diagnostics import DiagnosticError
 from fedlang.run import clients as run
-from fedlang.run.sequences import Array, Elements, Rows, fix
+from fedlang.run.random import identity_of
+from fedlang.run.sequences import Array, Elements, Rows, fix, is_fixed
 
 
 def numbers(count: int, start: int = 0) -> dict[str, Array]:
@@ -134,6 +136,38 @@ def test_a_shuffle_depends_on_seed_client_and_epoch_only() -> None:
     assert [sorted(epoch) for epoch in first] == [list(range(40))] * 2
     others = [batches(data, "b", 40, shuffle_seed=0), batches(data, "a", 40, shuffle_seed=1), [first[1]]]
     assert all(other[0] != first[0] for other in others)
+
+
+def test_a_shuffle_is_that_of_the_first_words_of_a_stream_from_any_thread() -> None:
+    counts = {client: 5 + 7 * k for k, client in enumerate("abcdefg")}
+    data = ClientData.from_dict({client: numbers(count) for client, count in counts.items()})
+
+    def wanted(client: str, seed: int, epoch: int) -> list[int]:
+        key = np.array([seed % 2**64, identity_of(client)], np.uint64)
+        words = np.random.Philox(key=key, counter=[0, epoch, 0, 0]).random_raw(counts[client])
+        return np.argsort(words, kind="stable").tolist()
+
+    def found(seed: int) -> bool:
+        return all(
+            batches(data, client, 50, 3, shuffle_seed=seed) == [wanted(client, seed, epoch) for epoch in range(3)]
+            for client in counts
+        )
+
+    seeds = [0, 1, -1, 2**63, *range(2, 40)]
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(found, seeds))
+
+
+@pytest.mark.parametrize(("seed", "epochs", "drop_last"), [(None, 2, True), (3, 1, True), (3, 1, False), (3, 2, True)])
+def test_nobody_can_change_what_says_which_examples_a_batch_has(
+    *, seed: int | None, epochs: int, drop_last: bool
+) -> None:
+    data = ClientData.from_list([numbers(10)])
+    rows = rows_of(data.batches(4, epochs, seed, drop_last=drop_last).sequence("0"))
+    assert rows.splits is not None
+    assert rows.order is not None
+    assert is_fixed(rows.splits)
+    assert is_fixed(rows.order)
 
 
 @pytest.mark.parametrize(("epochs", "seed", "drop_last"), [(1, None, True), (3, None, False), (2, 5, True)])

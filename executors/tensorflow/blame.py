@@ -154,8 +154,8 @@ class Guarded:
         kept = [k for k, failure in enumerate(found) if failure is None]
         if len(kept) == len(found):
             raise operation_failed("client work", f"TensorFlow: {reason}", None)
-        failures = (*read.failures, *(failure for failure in found if failure is not None))
-        rest = read.take(kept, failures)
+        failures = [*read.failures, *(failure for failure in found if failure is not None)]
+        rest = read.take(kept, tuple(sorted(failures, key=lambda failure: failure.position)))
         return self._run(self.work.pack(rest) if kept else [], rest)
 
     def _failure(self, client: int, read: Readable) -> ClientFailure | None:

@@ -1,7 +1,6 @@
 """Which rows of a store the elements of clients' sequences are, where elements are ranges of rows or of an order.
 
-Numbers of rows are made for each chunk, of the clients' own splits and orders. They are all that a shuffle or another
-epoch changes.
+Numbers of rows are made of the clients' own splits and orders. They are all that a shuffle or another epoch changes.
 """
 
 from __future__ import annotations

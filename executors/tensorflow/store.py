@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from fedlang.ir.graph import Tensor
-from fedlang.run.sequences import Array, Elements, Rows, SequenceValue, owner_of
+from fedlang.run.sequences import Array, Elements, Rows, SequenceValue, fix, owner_of
 from fedlang.run.values import numpy_dtype
 from fedlang.types.dtypes import INTEGERS
 
@@ -116,6 +116,7 @@ class Store:
         self.limit = limit
         self.chunk: weakref.ref[Any] | None = None
         self.holds = False  # rows of the chunk being packed
+        self.passed = 0  # how many places were not to be found again
         self._empty()
 
     def _empty(self) -> None:
@@ -124,7 +125,6 @@ class Store:
         self.rows = Spans()
         self.places: dict[tuple[Any, ...], Place] = {}
         self.passing: list[Place] = []  # those that are not found again
-        self.passed = 0  # how many there were of these
 
     def _row_shape(self, element: Tensor) -> tuple[int, ...]:
         sizes = element.shape[1:] if self.split else element.shape
@@ -159,7 +159,7 @@ class Store:
             self.holds = True
             return found
         passed = self.passed
-        made = make()
+        made = tuple([fix(each) for each in make()])
         if self.passed == passed:  # all rows are found again, where they are now
             self.kept.keep(clients, made)
         return made

@@ -449,6 +449,7 @@ def _nearest_single(
     are such a middle often enough.
     """
     neighbours = (np.nextafter(low, np.float32(np.inf)) == high) & (np.abs(low) >= 2 * TINY)
+    neighbours &= np.isfinite(low) & np.isfinite(high)
     if len(parts) > 2 or len(weights) > 1 or not _has_bits(weights[0], 28) or not neighbours.all():
         return narrow(*_divide(parts, weights), np.dtype(np.float32))
     middle = (low.astype(np.float64) + high) / 2

@@ -59,6 +59,8 @@ def factors_of(weights: NDArray[Any]) -> list[Factors]:
     for rest in halves:
         while rest.any():
             piece = masked(rest, 53 - BITS)
+            if not piece.any():  # subnormal numbers: what is left has few bits
+                piece = rest
             pieces.append(Factors(piece))
             rest = rest - piece
     return pieces

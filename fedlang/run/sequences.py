@@ -21,7 +21,7 @@ Array = NDArray[np.generic]
 T = TypeVar("T", bound=NDArray[Any])
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """Elements that lie one behind the other in one array, or that are numbers of its rows.
 
@@ -51,7 +51,7 @@ class Rows:
         return self if self.order is None else Rows(self.rows[self.order], self.splits)
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Elements:
     """Elements of any shapes, each an array of its own."""
 

@@ -11,7 +11,9 @@ import pytest
 
 import fedlang as fl
 from fedlang.run.calling import reason_of
+from fedlang.run.clients import ReadClients
 from fedlang.run.externs import register_extern
+from fedlang.run.registry import get_executor
 
 pytest.importorskip("tensorflow")
 
@@ -213,3 +215,26 @@ def test_an_interrupt_is_no_error_of_a_client(executor: str) -> None:
         assert len(calls) <= 4, "no client runs again"
         register(name, lambda x: x)
         np.testing.assert_array_equal(program.mean([ONE] * 4), ONE)
+
+
+@pytest.mark.parametrize("kind", ["reference", "threaded", "sequential", "vectorised"])
+def test_of_clients_that_fail_in_unlike_ways_the_first_is_named(kind: str) -> None:
+    def half(x: Any) -> Any:
+        if x[0] == 0:
+            raise ValueError("no half of nothing")
+        return x / 2
+
+    def read(client: str) -> Any:
+        if client == "3":
+            raise OSError("no disk")
+        return np.full(2, 0 if client == "1" else 2, np.float32)
+
+    name = f"half_first_{kind}"
+    register(name, half)
+    options: dict[str, Any] = {} if kind == "reference" else {"chunk": 8, "threads": 1}
+    if kind in ("sequential", "vectorised"):
+        options |= {"strategy": kind, "notice": lambda _: None}
+        kind = "batched"
+    program, executor = fl.loads(PROGRAM.replace("NAME", name)), get_executor(kind, **options)
+    with pytest.raises(fl.DiagnosticError, match=f"client 1: `{name}` from Python failed"):
+        program.mean.run((ReadClients(tuple("01234"), read),), executor=executor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import fedlang as fl
 from fedlang.data import ClientData
 from fedlang.executors.batched import BatchedExecutor
-from fedlang.executors.tensorflow.kept import Kept, Numbers
+from fedlang.executors.tensorflow.kept import REFERENCE, Kept, Numbers
 from fedlang.executors.tensorflow.store import Store
 from fedlang.executors.threaded import ThreadedExecutor
 from fedlang.ir.graph import Tensor
@@ -32,6 +33,11 @@ fn weighed(s: float32[?, 3]*) -> float32[3] {
 }
 
 fed each(x: <float32[?, 3]*>@CLIENTS) -> <float32[3]>@CLIENTS { weighed(x) }
+"""
+OPEN = """
+fn total(s: float32[2, ?]*) -> float32 { fold batch in s from 0.0 as sum { 2.0 * sum + reduce_sum(batch) } }
+
+fed each(x: <float32[2, ?]*>@CLIENTS) -> <float32>@CLIENTS { total(x) }
 """
 
 
@@ -114,7 +120,7 @@ def test_the_same_cohort_is_numbered_once(name: str, monkeypatch: pytest.MonkeyP
         placed.clear()
         program.run((cohort,), executor=executor)
         counts.append(len(placed))
-    assert counts == [8, 8, 0, 0, 8, 2]  # from the second round on, batches are known to be the same
+    assert counts == [8, 0, 0, 0, 0, 2]  # batches cut anew are of the same examples, and in the same order
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
@@ -149,6 +155,48 @@ def test_rows_that_are_laid_out_for_a_chunk_are_not_taken_for_its_own_later(name
             np.testing.assert_array_equal(result, weighed(given))
 
 
+@pytest.mark.parametrize("kind", [partial(BatchedExecutor, "sequential"), ThreadedExecutor])
+def test_a_store_that_is_emptied_meanwhile_keeps_no_numbers_of_rows_that_pass(kind: Callable[..., Executor]) -> None:
+    """Elements of open sizes, in an order: of another size they empty the store, and are as many as were there."""
+    random = np.random.default_rng(5)
+    program, executor = fl.loads(OPEN).each, kind(chunk=8, threads=1)
+
+    def cohort(width: int) -> list[Rows]:
+        rows = [fix(random.integers(-9, 9, (6, width)).astype(np.float32)) for _ in range(4)]
+        return [Rows(each, fix(np.array([0, 2, 4])), fix(random.integers(0, 6, 4))) for each in rows]
+
+    first, second, third = cohort(3), cohort(5), cohort(5)
+    first.append(Rows(fix(np.ones((4, 3), np.float32)), fix(np.array([0, 2, 4]))))
+    for each in (first, second, third, second, second):
+        for given, result in zip(each, program.run((each,), executor=executor), strict=True):
+            assert result == total_of(given)
+
+
+def total_of(sequence: SequenceValue) -> float:
+    total = 0.0
+    for batch in sequence:
+        total = 2 * total + float(batch.sum())
+    return total
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_what_was_made_of_sequences_that_are_gone_is_forgotten(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores: list[Store] = []
+    whole = Store.make_room
+
+    def make_room(self: Store, chunk: object) -> None:
+        stores.append(self)
+        whole(self, chunk)
+
+    monkeypatch.setattr(Store, "make_room", make_room)
+    data = ClientData.from_list([np.ones((n, 3), np.float32) for n in range(1, 9)])
+    program, executor = fl.loads(PROGRAM).each, EXECUTORS[name]()
+    for seed in range(30):
+        program.run((data.batches(2, shuffle_seed=seed),), executor=executor)
+    gc.collect()
+    assert sum(len(store.kept) for store in set(stores)) == 0
+
+
 def store_of(count: int) -> tuple[Store, list[tuple[Rows]]]:
     sequences = [(Rows(fix(np.ones((2, 3), np.float32)), fix(np.array([0, 2]))),) for _ in range(count)]
     return Store((Tensor("float32", (fresh_unknown(), 3)),), split=True), sequences
@@ -157,23 +205,26 @@ def store_of(count: int) -> tuple[Store, list[tuple[Rows]]]:
 def test_nothing_is_held_that_numbers_were_made_of() -> None:
     store, sequences = store_of(3)
     store.numbers_of(sequences, lambda: (np.zeros(4, np.int32),))
-    seen = [weakref.ref(leaf) for (leaf,) in sequences] + [weakref.ref(leaf.rows) for (leaf,) in sequences]
+    seen = [weakref.ref(leaf.rows) for (leaf,) in sequences]
+    assert len(store.kept) == 1
     sequences.clear()
     gc.collect()
-    assert [ref() for ref in seen] == [None] * 6
+    assert [ref() for ref in seen] == [None] * 3
+    assert len(store.kept) == 0
 
 
 def test_what_was_found_last_stays_longest() -> None:
     _, sequences = store_of(6)
-    kept, chunks = Kept(limit=400), [sequences[:2], sequences[2:4], sequences[4:]]
+    each = 160 + 6 * REFERENCE
+    kept, chunks = Kept(limit=2 * each), [sequences[:2], sequences[2:4], sequences[4:]]
     numbers: list[tuple[Numbers, ...]] = [(np.full(40, k, np.int32),) for k in range(3)]
     kept.keep(chunks[0], numbers[0])
     kept.keep(chunks[1], numbers[1])
     assert kept.find(chunks[0]) is numbers[0]
     kept.keep(chunks[2], numbers[2])
     assert [kept.find(chunk) for chunk in chunks] == [numbers[0], None, numbers[2]]
-    kept.keep(chunks[0], (np.zeros(101, np.int32),))  # more than there is room for at all
-    assert [kept.find(chunk) for chunk in chunks] == [None, None, None]
+    kept.keep(chunks[1], (np.zeros(2 * each // 4, np.int32),))  # more than there is room for at all
+    assert [kept.find(chunk) for chunk in chunks] == [numbers[0], None, numbers[2]]
 
 
 def test_numbers_are_dropped_with_the_rows_of_a_store() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedlang.run.exact import ExactSum, flush, narrow, round_fraction, settle, to_odd
+from fedlang.run.factors import factors_of
 from fedlang.run.wire import sum_from_bytes, sum_to_bytes
 
 DTYPES = {
@@ -255,19 +256,31 @@ def test_weights_hundreds_of_powers_of_two_apart_have_an_exact_mean() -> None:
     assert same_bits(total.mean(whole), np.array([round_fraction(each / whole, values.dtype) for each in sums]))
 
 
-@pytest.mark.parametrize("noise", [0.0, 2.0**-40])
-@pytest.mark.parametrize("weight", [1, 60, 2**29 + 1])
-def test_means_of_few_clients_that_lie_in_the_middle_of_two_numbers(weight, noise):
+@pytest.mark.parametrize("weight", [1, 60, 2**28 - 1, 2**29 + 1])
+@pytest.mark.parametrize("noise", [0.0, 2.0**-70, -(2.0**-70)])
+def test_means_in_the_middle_of_two_numbers_and_beside_it(noise: float, weight: int) -> None:
     rng = np.random.default_rng(weight)
-    values = (rng.integers(2**23, 2**24, (50, 3000)) * 2.0**-24 * rng.choice([-1, 1], 3000)).astype(np.float32)
-    values[0] += np.float32(noise) * (rng.random(3000) < 0.5)
-    values[1:3, ::2] = [[2.0**20 + 0.125], [-(2.0**20)]]  # sums of two parts
-    values[1:3, ::2] *= np.float32(2.0**-4)
-    weights = np.full(50, weight, np.float64)
-    total = ExactSum((3000,), values.dtype)
-    total.add(values, weights)
-    sums, whole = wanted(values, weights)
-    exact = [each / whole for each in sums]
-    ties = [each for each in exact if (each * 2**25).denominator == 1 and (each * 2**25).numerator % 2]
-    assert noise or len(ties) > 5
-    assert same_bits(total.mean(whole), np.array([round_fraction(each, values.dtype) for each in exact]))
+    middle = rng.integers(2**23, 2**24, 400) + 0.5
+    apart = rng.integers(0, 2**20, 400) + 0.5
+    values = np.stack([middle + apart, middle - apart, np.zeros(400)]) * 2.0**-24 * rng.choice([-1, 1], 400)
+    values[2] = noise * (rng.random(400) < 0.5)
+    total = ExactSum((400,), np.dtype(np.float32))
+    total.add(values.astype(np.float32), np.full(3, weight, np.float64))
+    assert len(total.cascades[0]) == (2 if noise or weight > 2**28 else 1)
+    whole = Fraction(2 * weight)
+    want = [round_fraction(total.fraction(column) / whole, total.dtype) for column in range(400)]
+    assert same_bits(total.mean(whole), np.array(want))
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_mean_beyond_the_greatest_number_is_infinite(sign: int) -> None:
+    total = ExactSum((1,), np.dtype(np.float32))
+    total.add(np.array([[np.finfo(np.float32).max], [2.0**103]], np.float32) * np.float32(sign))
+    assert total.mean(Fraction(1)) == total.sum() == [sign * np.inf]
+
+
+def test_subnormal_weights_have_factors() -> None:
+    weights = np.array([5e-324, 3e-312, 1e-309])
+    assert sum(sum(map(Fraction, factors.values.tolist())) for factors in factors_of(weights)) == sum(
+        map(Fraction, weights.tolist())
+    )

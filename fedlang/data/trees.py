@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias, TypeVar, cast
 
+import numpy as np
+
 from fedlang.run.sequences import Array, LeafValue
 
 T = TypeVar("T")
@@ -44,7 +46,7 @@ def named_leaves(tree: Tree[T], path: str = "") -> Iterator[tuple[str, T]]:
 def marks_of(tree: Tree[T]) -> object:
     """What tells a tree of these very leaves, under these names, from all others, as long as the leaves are there."""
     if isinstance(tree, dict):
-        return [*tree], [*map(marks_of, tree.values())]
+        return [*tree], [id(part) if isinstance(part, np.ndarray) else marks_of(part) for part in tree.values()]
     return [*map(marks_of, tree)] if isinstance(tree, tuple) else id(tree)
 
 

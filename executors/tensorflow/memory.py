@@ -33,6 +33,18 @@ def feed_of(array: NDArray[Any]) -> Any:
     return found
 
 
+def copied(array: NDArray[Any]) -> Any:
+    """The values as a tensor with memory of its own, where TensorFlow computes."""
+    with tf.device("/GPU:0" if has_gpu() else "/CPU:0"):
+        return tf.identity(tf.constant(array))
+
+
+def with_rows(tensor: Any, numbers: NDArray[np.int32], rows: NDArray[Any]) -> Any:
+    """Another tensor beside it, with these rows in the place of those of these numbers."""
+    with tf.device(tensor.device):
+        return tf.tensor_scatter_nd_update(tensor, numbers[:, None], rows)
+
+
 def host(value: Any) -> NDArray[Any]:
     """A tensor's values, without a copy where its memory can be read; an array as it is."""
     if isinstance(value, np.ndarray):

@@ -31,9 +31,9 @@ from fedlang.types.dtypes import INTEGERS
 
 from .dtypes import hidden_axes
 from .kept import Kept, Leaves, Numbers
-from .memory import zeros
+from .memory import copied, with_rows, zeros
 from .spans import FIRST, Spans
-from .start import tf
+from .start import has_gpu, tf
 
 
 class Uneven(Exception):
@@ -47,13 +47,15 @@ _SHARED_DTYPES = frozenset({"bool", *INTEGERS, "float16", "float32", "float64"})
 
 
 class Column:
-    """A growing array, and the tensor that shows its memory."""
+    """A growing array, and the tensor that shows its memory; or that has a copy, where TensorFlow computes on a GPU or
+    does not share memory of the dtype. To a copy only rows that were written since are added."""
 
     def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
         self.dtype = numpy_dtype(dtype)
-        self.shares = dtype in _SHARED_DTYPES
+        self.shares = dtype in _SHARED_DTYPES and not has_gpu()
         self.array = zeros((FIRST, *shape), self.dtype)
         self._tensor: Any = None
+        self._written: list[slice] = []  # since the copy was made
 
     def suits(self, rows: Array) -> bool:
         """Whether the rows have the sizes of those that are there; no rows always have."""
@@ -70,15 +72,21 @@ class Column:
             self._grow(size)
         if not len(rows):
             return
-        self.array[start : start + len(rows)] = rows
-        if not self.shares:
-            self._tensor = None
+        place = slice(start, start + len(rows))
+        self.array[place] = rows
+        if not self.shares and self._tensor is not None:
+            self._written.append(place)
 
     def tensor(self) -> Any:
-        """The rows as a tensor, without a copy where the dtype allows it. It may have more rows than are used."""
-        if self._tensor is None:
-            show = tf.experimental.dlpack.from_dlpack if self.shares else tf.constant
-            self._tensor = show(self.array.__dlpack__() if self.shares else self.array)
+        """The rows as a tensor. It may have more rows than are used."""
+        if self._tensor is None and self.shares:
+            self._tensor = tf.experimental.dlpack.from_dlpack(self.array.__dlpack__())
+        elif self._tensor is None:
+            self._tensor = copied(self.array)
+        elif self._written:
+            numbers = np.concatenate([np.arange(each.start, each.stop, dtype=np.int32) for each in self._written])
+            self._tensor = with_rows(self._tensor, numbers, self.array[numbers])
+        self._written.clear()
         return self._tensor
 
     def _grow(self, size: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fedlang.executors.batched import BatchedExecutor, executor
-from fedlang.executors.tensorflow import calls, memory
+from fedlang.executors.tensorflow import calls, memory, store
 from fedlang.executors.tensorflow.calls import Traced
 from fedlang.executors.tensorflow.memory import feed_of
 from fedlang.executors.tensorflow.start import tf
@@ -179,7 +179,7 @@ def test_where_there_is_a_gpu_the_same_work_is_called_as_a_function(monkeypatch:
         return [[np.asarray(each).tobytes() for each in chunk.results] for chunk in work.run(weights_of((8, 3)), tasks)]
 
     expected = run()
-    for module in (calls, memory, executor):
+    for module in (calls, memory, executor, store):
         monkeypatch.setattr(module, "has_gpu", lambda: True)
     monkeypatch.setattr(Traced, "_in_session", lambda *_: pytest.fail("a session has no place for a GPU"))
     assert run() == expected

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 
+from fedlang.executors.tensorflow import memory
 from fedlang.executors.tensorflow import store as store_module
+from fedlang.executors.tensorflow.start import tf
 from fedlang.executors.tensorflow.store import Place, Store
 from fedlang.ir.graph import Tensor
 from fedlang.run.sequences import Elements, Rows, fix
@@ -148,3 +151,46 @@ def test_other_batches_of_the_same_examples_are_of_the_same_rows() -> None:
     assert store.place((Rows(flat.reshape(10, 3), np.array([0, 3, 6]), np.array([9, 0, 3, 3, 0, 9])),)) is place
     assert store.place((Rows(flat.reshape(10, 3), np.array([0, 6])),)) is not place, "other rows"
     assert store.place((Rows(flat[::-1].reshape(10, 3), np.array([0, 10])),)) is not place, "in another order"
+
+
+def test_of_a_copy_only_rows_that_were_written_since_are_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where TensorFlow computes on a GPU."""
+    copies: list[int] = []
+    patches: list[list[int]] = []
+
+    def copied(array: np.ndarray) -> tf.Tensor:
+        copies.append(len(array))
+        return tf.constant(array.copy())
+
+    def with_rows(tensor: tf.Tensor, numbers: np.ndarray, rows: np.ndarray) -> tf.Tensor:
+        patches.append(numbers.tolist())
+        return memory.with_rows(tensor, numbers, rows)
+
+    monkeypatch.setattr(store_module, "has_gpu", lambda: True)
+    monkeypatch.setattr(store_module, "copied", copied)
+    monkeypatch.setattr(store_module, "with_rows", with_rows)
+    store = Store((Tensor("float32", (3,)),), split=False)
+    first, second, third = rows(2, 1.0), rows(3, 2.0), rows(20, 3.0)
+    store.place((first,))
+    (before,) = store.tensors()
+    store.place((second,))
+    store.place((first,))
+    (after,) = store.tensors()
+    assert store.tensors()[0] is after
+    store.place((third,))  # for which there is no room
+    (grown,) = store.tensors()
+    assert (copies, patches) == ([16, 32], [[3, 4, 5]])
+    np.testing.assert_array_equal(before[:6, 0], [0, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(after[:6, 0], [0, 1, 1, 2, 2, 2])
+    np.testing.assert_array_equal(grown[:26, 0], [0, 1, 1, 2, 2, 2, *[3] * 20])
+
+
+def test_rows_of_a_dtype_that_is_not_shared_are_those_written_last() -> None:
+    store = Store((Tensor("bfloat16", (3,)),), split=False)
+    arrays, wanted = [], [0.0]
+    for value in range(1, 12):
+        arrays.append(fix(np.full((2, 3), value, ml_dtypes.bfloat16)))
+        store.place((Rows(arrays[-1]),))
+        wanted += [value, value]
+        (tensor,) = store.tensors()
+        np.testing.assert_array_equal(tensor.numpy()[: len(wanted), 0].astype(np.float32), wanted)

@@ -7,10 +7,10 @@ A sequence is told by its arrays, since whoever reads a client may put them toge
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from weakref import ref
 
 import numpy as np
@@ -24,15 +24,12 @@ REFERENCE = 100  # bytes that it takes to know an array again
 Leaves: TypeAlias = Sequence[tuple[LeafValue, ...]]  # for each client those of one group
 Numbers: TypeAlias = NDArray[np.int32]
 Key: TypeAlias = tuple[int, int, int]
-
-
-def _none() -> None:
-    """What an array that is not there is known by."""
+ABSENT: Array = np.empty(0)  # stands for an array that is not there; None is what a reference to one that is gone gives
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
-    arrays: list[Callable[[], Any]]
+    arrays: list[ref[Array]]
     numbers: tuple[Numbers, ...]
     size: int
 
@@ -68,7 +65,7 @@ class Kept:
         key = _key(arrays)
         self._drop(key)
         gone = partial(self._note, key)
-        self._entries[key] = _Entry([_none if each is None else ref(each, gone) for each in arrays], numbers, size)
+        self._entries[key] = _Entry([ref(each, gone) for each in arrays], numbers, size)
         self._room -= size
         while self._room < 0:
             self._drop(next(iter(self._entries)))
@@ -85,15 +82,15 @@ class Kept:
         self._room += 0 if entry is None else entry.size
 
 
-def _key(arrays: list[Array | None]) -> Key:
+def _key(arrays: list[Array]) -> Key:
     """What chunks are told by at first: how many arrays, and the first and the last client's rows."""
     return len(arrays), id(arrays[0]), id(arrays[-3])
 
 
-def _arrays_of(clients: Leaves) -> list[Array | None]:
+def _arrays_of(clients: Leaves) -> list[Array]:
     """All that sequences consist of, three for each; none at all where somebody can change one of them, or where
     elements are held one by one."""
-    arrays: list[Array | None] = []
+    arrays: list[Array] = []
     for leaves in clients:
         for leaf in leaves:
             if not isinstance(leaf, Rows):
@@ -101,5 +98,5 @@ def _arrays_of(clients: Leaves) -> list[Array | None]:
             for array in (leaf.rows, leaf.splits, leaf.order):
                 if array is not None and owner_of(array) is None:
                     return []
-                arrays.append(array)
+                arrays.append(ABSENT if array is None else array)
     return arrays

@@ -124,6 +124,25 @@ def test_the_same_cohort_is_numbered_once(name: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
+def test_examples_are_in_order_again_after_they_were_shuffled(name: str) -> None:
+    random = np.random.default_rng(5)
+    data = ClientData.from_list([random.integers(0, 9, (6, 3)).astype(np.float32) for _ in range(4)])
+    program, executor = fl.loads(PROGRAM).each, EXECUTORS[name]()
+    for seed in (None, 1, None, 2, None, 1, None):
+        for _ in range(2):
+            batches = data.batches(2, shuffle_seed=seed)
+            wanted = []
+            for client in data:
+                sequence = batches.sequence(client)
+                assert isinstance(sequence, Rows)
+                wanted.append(weighed(sequence))
+                del sequence
+            np.testing.assert_array_equal(program.run((batches,), executor=executor), wanted)
+            del batches
+            gc.collect()
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
 @pytest.mark.parametrize("part", ["rows", "splits", "order"])
 def test_what_is_let_be_changed_afterwards_is_numbered_anew(name: str, part: str) -> None:
     random = np.random.default_rng(5)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.contenders import Contender, Runner, Turn
-from benchmarks.rows import Row, judged, with_ratios
+from benchmarks.rows import Row, judged, with_ratios, with_strays
 from benchmarks.workloads import Workload
 
 
@@ -43,7 +43,7 @@ def measure(workload: Workload, contenders: Sequence[Contender], effort: Effort)
     finally:
         for runner in runners.values():
             runner.close()
-    return judged(with_ratios(rows.values()), workload.targets)
+    return judged(with_strays(with_ratios(rows.values())), workload.targets)
 
 
 def _start(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -13,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 CENTRAL = "centralised"
+OTHER_STEPS = frozenset({CENTRAL, "jax", "batched, shuffled"})  # end with other weights than all that average do
+ALIKE = 1e-4  # how far norms may be from each other, of their size
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,21 @@ def with_ratios(rows: Iterable[Row]) -> list[Row]:
         replace(row, over_cpu=row.cpu / central.cpu, over_wall=row.wall / central.wall)
         if row.cpu is not None and row.wall is not None
         else row
+        for row in found
+    ]
+
+
+def with_strays(rows: Iterable[Row]) -> list[Row]:
+    """The rows of one workload; those whose weights are not those that most end with are said to be."""
+    found = list(rows)
+    norms = [row.norm for row in found if row.norm is not None and row.contender not in OTHER_STEPS]
+    if not norms:
+        return found
+    usual = statistics.median_low(norms)
+    return [
+        row
+        if row.norm is None or row.contender in OTHER_STEPS or abs(row.norm - usual) <= ALIKE * usual
+        else replace(row, note=f"its weights are others: their norm is {row.norm:.6g}, and {usual:.6g} is usual")
         for row in found
     ]
 

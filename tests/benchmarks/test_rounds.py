@@ -13,7 +13,7 @@ from benchmarks.adapters.serve import load
 from benchmarks.contenders import OURS, Runner, Turn
 from benchmarks.models import SOFTMAX
 from benchmarks.rounds import Effort, interleaved, mean_of, measure
-from benchmarks.rows import Target
+from benchmarks.rows import Row, Target, with_strays
 from benchmarks.workloads import WORKLOADS, Workload, unequal
 
 TINY = Workload("tiny", "two clients", SOFTMAX, (5, 3), 2, 0.1, (Target("batched", over="centralised", at_most=1e9),))
@@ -109,6 +109,15 @@ def test_who_fails_or_is_missing_says_why_and_stops_no_other() -> None:
     (runner,) = good.made
     assert isinstance(runner, Counted)
     assert runner.closed
+
+
+def test_who_ends_with_other_weights_is_said_to() -> None:
+    norms = {"centralised": 9.0, "a": 2.0, "b": 2.0 + 1e-6, "c": 2.1, "batched, shuffled": 3.0, "d": None, "e": 2.0}
+    rows = with_strays([Row("w", name, norm=norm) for name, norm in norms.items()])
+    assert {row.contender: row.note for row in rows if row.note} == {
+        "c": "its weights are others: their norm is 2.1, and 2 is usual"
+    }
+    assert with_strays([]) == []
 
 
 def test_all_of_ours_give_the_same_weights() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fedlang as fl
-from fedlang.data import ClientData
+from fedlang.data import ClientData, ClientSequences
 from fedlang.executors.batched import BatchedExecutor
 from fedlang.executors.tensorflow.kept import REFERENCE, Kept, Numbers
 from fedlang.executors.tensorflow.store import Store
@@ -140,6 +140,27 @@ def test_examples_are_in_order_again_after_they_were_shuffled(name: str) -> None
             np.testing.assert_array_equal(program.run((batches,), executor=executor), wanted)
             del batches
             gc.collect()
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_results_are_of_how_examples_are_cut_in_this_round(name: str) -> None:
+    """Over rounds with batches of other sizes, shuffled and not, over several epochs, of some clients and of all."""
+    random = np.random.default_rng(7)
+    data = ClientData.from_list([random.integers(0, 9, (n, 3)).astype(np.float32) for n in (0, 3, 6, 6, 7, 12)])
+    program, executor = fl.loads(PROGRAM).each, EXECUTORS[name]()
+    cut: list[ClientSequences] = []
+    for _ in range(150):
+        if not cut or random.random() < 0.7:
+            size, epochs = 2 + (random.random() < 0.2), 1 + (random.random() < 0.2)
+            seed = int(random.integers(0, 3)) if random.random() < 0.5 else None
+            cut.append(data.batches(size, epochs, seed, drop_last=random.random() < 0.2))
+        if len(cut) > 1:
+            del cut[int(random.integers(len(cut)))]
+        batches = cut[int(random.integers(len(cut)))]
+        if random.random() < 0.2:
+            batches = batches.subset(random.permutation(batches.client_ids)[: int(random.integers(1, 6))].tolist())
+        wanted = [weighed(sequence) for sequence in map(batches.sequence, batches) if isinstance(sequence, Rows)]
+        np.testing.assert_array_equal(program.run((batches,), executor=executor), wanted)
 
 
 @pytest.mark.parametrize("name", EXECUTORS)

@@ -111,5 +111,6 @@ def _row(workload: str, name: str, version: str, first: Turn, turns: Sequence[Tu
         cpu=statistics.median(cpu),
         cpu_least=min(cpu),
         rounds=len(turns),
+        turns=tuple((turn.cpu, turn.wall) for turn in turns),
         norm=turns[-1].norm,
     )

@@ -50,8 +50,9 @@ class Verdict:
 class Row:
     """A contender on a workload. Times are seconds: of the first round, and medians of those after it.
 
-    `cpu` and `cpu_least` are of all its processes, user and system. `over_cpu` and `over_wall` are ratios to the
-    centralised loop; `norm` is that of the weights after a round; `note` says, for one, why there are no times.
+    `cpu` and `cpu_least` are of all its processes, user and system; `turns` has the CPU and wall time of each turn.
+    `over_cpu` and `over_wall` are ratios to the centralised loop; `norm` is that of the weights after a round; `note`
+    says, for one, why there are no times.
     """
 
     workload: str
@@ -62,6 +63,7 @@ class Row:
     cpu: float | None = None
     cpu_least: float | None = None
     rounds: int = 0
+    turns: tuple[tuple[float, float], ...] = ()
     norm: float | None = None
     over_cpu: float | None = None
     over_wall: float | None = None
@@ -73,15 +75,20 @@ class Row:
 def with_ratios(rows: Iterable[Row]) -> list[Row]:
     """The rows of one workload with their ratios to the centralised loop, where it ran."""
     found = list(rows)
-    central = next((row for row in found if row.contender == CENTRAL and row.cpu and row.wall), None)
-    if central is None or not central.cpu or not central.wall:
+    central = next((row for row in found if row.contender == CENTRAL and row.turns), None)
+    if central is None:
         return found
     return [
-        replace(row, over_cpu=row.cpu / central.cpu, over_wall=row.wall / central.wall)
-        if row.cpu is not None and row.wall is not None
-        else row
+        replace(row, over_cpu=ratio(row, central), over_wall=ratio(row, central, of=1)) if row.turns else row
         for row in found
     ]
+
+
+def ratio(row: Row, over: Row, *, of: int = 0) -> float:
+    """How many times as much CPU (or wall, `of` 1) time: the median over turns. What the machine does to one turn of
+    all contenders, it does to both sides."""
+    pairs = zip(row.turns, over.turns, strict=False)
+    return statistics.median(one[of] / other[of] for one, other in pairs)
 
 
 def with_strays(rows: Iterable[Row]) -> list[Row]:
@@ -104,9 +111,9 @@ def judged(rows: Iterable[Row], targets: Iterable[Target]) -> list[Row]:
     found = {row.contender: row for row in rows}
     for target in targets:
         row, over = found.get(target.contender), found.get(target.over or "")
-        if row is None or row.cpu is None or (target.over and (over is None or not over.cpu)):
+        if row is None or row.cpu is None or (target.over and (over is None or not over.turns)):
             continue
-        value = row.cpu / over.cpu if over is not None and over.cpu else row.cpu
+        value = row.cpu if over is None else ratio(row, over)
         verdict = Verdict(target.describe(), value, target.met(value))
         found[row.contender] = replace(row, verdicts=(*row.verdicts, verdict))
     return list(found.values())

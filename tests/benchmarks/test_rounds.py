@@ -13,7 +13,7 @@ from benchmarks.adapters.serve import load
 from benchmarks.contenders import OURS, Runner, Turn
 from benchmarks.models import SOFTMAX
 from benchmarks.rounds import Effort, interleaved, mean_of, measure
-from benchmarks.rows import Row, Target, with_strays
+from benchmarks.rows import Row, Target, judged, with_ratios, with_strays
 from benchmarks.workloads import WORKLOADS, Workload, unequal
 
 TINY = Workload("tiny", "two clients", SOFTMAX, (5, 3), 2, 0.1, (Target("batched", over="centralised", at_most=1e9),))
@@ -91,7 +91,18 @@ def test_medians_ratios_and_the_least() -> None:
     rows = measure(TINY, [central, Made("batched", lambda: Varying("batched", 0, order))], Effort(3, 0.0, 1e9))
     row = rows[1]
     assert (row.first, row.wall, row.cpu, row.cpu_least, row.rounds) == (9.0, 2.0, 1.0, 0.5, 3)
+    assert row.turns == ((0.5, 1.0), (2.5, 5.0), (1.0, 2.0))
     assert (row.over_wall, row.over_cpu) == (0.5, 0.5)
+    assert [(each.value, each.met) for each in row.verdicts] == [(0.5, True)]
+
+
+def test_ratios_are_of_turns_that_were_beside_each_other() -> None:
+    slowed = (1.0, 3.0, 3.0, 1.0)  # what the machine does to a turn of both
+    central = Row("w", "centralised", turns=tuple((2.0 * by, 4.0 * by) for by in slowed))
+    other = Row("w", "other", cpu=1.5, turns=tuple((by, by) for by in slowed[:3]))
+    (_, row) = with_ratios([central, other])
+    assert (row.over_cpu, row.over_wall) == (0.5, 0.25)
+    (row, _) = judged([other, central], [Target("other", "centralised", at_most=0.5)])
     assert [(each.value, each.met) for each in row.verdicts] == [(0.5, True)]
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 CENTRAL = "centralised"
 OTHER_STEPS = frozenset({CENTRAL, "jax", "batched, shuffled"})  # end with other weights than all that average do
+FEW = 3  # turns that a ratio of turns needs
 ALIKE = 1e-4  # how far norms may be from each other, of their size
 
 
@@ -85,10 +86,12 @@ def with_ratios(rows: Iterable[Row]) -> list[Row]:
 
 
 def ratio(row: Row, over: Row, *, of: int = 0) -> float:
-    """How many times as much CPU (or wall, `of` 1) time: the median over turns. What the machine does to one turn of
-    all contenders, it does to both sides."""
-    pairs = zip(row.turns, over.turns, strict=False)
-    return statistics.median(one[of] / other[of] for one, other in pairs)
+    """How many times as much CPU (or wall, `of` 1) time: the median over turns, since what the machine does to one turn
+    of all contenders, it does to both sides. Of medians, where one of them had too few turns."""
+    ours, others = [turn[of] for turn in row.turns], [turn[of] for turn in over.turns]
+    if min(len(ours), len(others)) < FEW:
+        return statistics.median(ours) / statistics.median(others)
+    return statistics.median(one / other for one, other in zip(ours, others, strict=False))
 
 
 def with_strays(rows: Iterable[Row]) -> list[Row]:

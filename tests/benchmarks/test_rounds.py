@@ -13,7 +13,7 @@ from benchmarks.adapters.serve import load
 from benchmarks.contenders import OURS, Runner, Turn
 from benchmarks.models import SOFTMAX
 from benchmarks.rounds import Effort, interleaved, mean_of, measure
-from benchmarks.rows import Row, Target, judged, with_ratios, with_strays
+from benchmarks.rows import Row, Target, judged, ratio, with_ratios, with_strays
 from benchmarks.workloads import WORKLOADS, Workload, unequal
 
 TINY = Workload("tiny", "two clients", SOFTMAX, (5, 3), 2, 0.1, (Target("batched", over="centralised", at_most=1e9),))
@@ -102,6 +102,8 @@ def test_ratios_are_of_turns_that_were_beside_each_other() -> None:
     other = Row("w", "other", cpu=1.5, turns=tuple((by, by) for by in slowed[:3]))
     (_, row) = with_ratios([central, other])
     assert (row.over_cpu, row.over_wall) == (0.5, 0.25)
+    once = Row("w", "once", turns=((6.0, 4.0),))
+    assert (ratio(once, central), ratio(once, central, of=1)) == (1.5, 0.5)  # of medians: 4 and 8
     (row, _) = judged([other, central], [Target("other", "centralised", at_most=0.5)])
     assert [(each.value, each.met) for each in row.verdicts] == [(0.5, True)]
 

@@ -1,5 +1,5 @@
 """Client data, kept: the rows of all clients seen lately, one behind the other, in memory that TensorFlow reads where
-it lies.
+it lies, or has a copy of on its GPU.
 
 A `Store` serves the sequence leaves that have one length (images and labels): their rows stand at the same places.
 Row 0 is zero: it is what padding points at. A client is known by the memory that it brings: the same in a later round

@@ -22,14 +22,8 @@ keeps is that each product fits 53 bits: error-free transforms survive compilers
 of it. float64 values too large or too small for that are scaled by powers of 2 ** 1024 and held in cascades of their
 own.
 
-How it ends. The components are swept by two-sums until each is no more than half a unit in the last place of the one
-before. Then the first, moved to its odd neighbour if anything follows (rounding to odd: Boldo, Melquiond, "Emulation
-of FMA and correctly rounded sums", IEEE Trans. Comput. 2008), rounds to float32, float16 and bfloat16 as the exact
-sum would. A mean is the quotient q of leading parts, corrected once, with the sign of the exact remainder S - q W in
-place of what follows. Nearly all float32 means are told by doubles alone, with a bound on what those lose.
-
-float32 (and bfloat16, which has its exponents) subnormals are zero on the way in and on the way out, because TensorFlow
-flushes them on CPUs. A sum that is exactly zero is 0.0.
+How it ends: the components are settled and rounded once (`rounding.py`); means are divided before (`quotients.py`).
+A sum that is exactly zero is 0.0.
 """
 
 from __future__ import annotations
@@ -38,109 +32,19 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import Any
 
-import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 from fedlang.run.factors import Factors, factors_of, masked
+from fedlang.run.quotients import PARTS, divide, expand, single_quotients
+from fedlang.run.rounding import Doubles, Floats, flush, narrow, round_fraction, settle, to_nearest, two_sum
 
-Doubles: TypeAlias = NDArray[np.float64]
-Floats: TypeAlias = NDArray[Any]
-
-BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-FLUSHED = (np.dtype(np.float32), BFLOAT16)
-TINY = np.float32(2.0**-126)
 CLASS = 1024  # the exponents of one cascade lie within CLASS / 2 of a multiple of it
 COLUMNS, ELEMENTS, ROWS = (256, 4096), 65536, 4096  # a tile's least and greatest width, its size, its greatest height
 
 ALIKE = 32  # bits between the greatest weight and the unit of all, up to which elements are cut, and not products
-QUOTIENTS = 16384  # coordinates that are divided at once
-PARTS = 10  # components of a sum; more come of weights that differ by hundreds of powers of two
 LEAST = Fraction(1, 2**300)
-SLACK = 2.0**-49  # more than what doubles lose in a quotient of sums of fewer than that
-
-
-def two_sum(a: Doubles, b: Doubles) -> tuple[Doubles, Doubles]:
-    """The rounded sum, and its error, exactly."""
-    total = a + b
-    back = total - a
-    return total, (a - (total - back)) + (b - back)
-
-
-def two_product(a: Doubles, b: float) -> tuple[Doubles, Doubles]:
-    """The rounded product and its error, exactly (Dekker 1971), for factors and products of modest exponents."""
-    product = a * b
-    a_high, b_high = _upper(a), float(_upper(np.float64(b)))
-    a_low, b_low = a - a_high, b - b_high
-    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
-
-
-def _upper(a: Any) -> Any:
-    stretched = 134217729.0 * a  # 2 ** 27 + 1
-    return stretched - (stretched - a)
-
-
-def settle(components: list[Doubles]) -> list[Doubles]:
-    """The same exact sum, each component at most half a unit in the last place of the one before; zeros at the end."""
-    parts = list(components)
-    while True:
-        moved = False
-        for k in range(len(parts) - 1, 0, -1):
-            total, error = two_sum(parts[k - 1], parts[k])
-            moved = moved or not np.array_equal(total, parts[k - 1])
-            parts[k - 1], parts[k] = total, error
-        if not moved:
-            return parts
-
-
-def to_odd(value: Doubles, rest: Doubles) -> Doubles:
-    """`value + rest` rounded to odd: where the rest is not zero, the one of the two neighbours whose last bit is 1."""
-    bits = np.ascontiguousarray(value).view(np.int64)
-    step = np.where((rest > 0) == (value > 0), 1, -1)
-    return (bits + np.where((rest != 0) & (bits & 1 == 0), step, 0)).view(np.float64)
-
-
-def narrow(value: Doubles, rest: Doubles, dtype: np.dtype[Any]) -> Floats:
-    """`value + rest` (the rest less than a unit in the last place) rounded once to float32, float16 or bfloat16."""
-    odd = to_odd(value, rest)
-    if dtype == BFLOAT16:
-        single = odd.astype(np.float32)
-        left = odd - single
-        even = np.ascontiguousarray(single).view(np.int32) & 1 == 0
-        toward = np.nextafter(single, np.copysign(np.float32(np.inf), left).astype(np.float32))
-        odd = np.where((left != 0) & even & np.isfinite(single), toward, single)
-    return flush(odd.astype(dtype))
-
-
-def flush(values: Floats) -> Floats:
-    """float32 and bfloat16 subnormals as zeros of their sign; other values as they are."""
-    if values.dtype not in FLUSHED:
-        return values
-    wide = values.astype(np.float32)
-    small = (np.abs(wide) < TINY) & (wide != 0)
-    return np.where(small, np.copysign(np.float32(0), wide), wide).astype(values.dtype) if small.any() else values
-
-
-def round_fraction(value: Fraction, dtype: np.dtype[Any]) -> Any:
-    """The nearest number of the dtype, ties to even; infinite beyond its range. The slow, plain definition."""
-    precision, least = {2: (11, -24), 4: (24, -149), 8: (53, -1074)}[dtype.itemsize]
-    if dtype == BFLOAT16:
-        precision, least = 8, -133
-    if not value:
-        return dtype.type(0)
-    size = abs(value)
-    exponent = size.numerator.bit_length() - size.denominator.bit_length()
-    exponent -= Fraction(2) ** exponent > size
-    unit = max(exponent - precision + 1, least)
-    whole = round(size / Fraction(2) ** unit)
-    try:
-        near = math.ldexp(whole, unit)
-    except OverflowError:
-        near = math.inf
-    with np.errstate(over="ignore"):
-        return flush(np.array([near if value > 0 else -near]).astype(dtype))[0]
 
 
 class _Rooms(threading.local):
@@ -217,21 +121,21 @@ class ExactSum:
             return self._slowly(Fraction(1))
         parts = settle(self._parts())
         if self.dtype == np.float64:
-            return _to_nearest(parts).reshape(self.shape)
+            return to_nearest(parts).reshape(self.shape)
         with np.errstate(over="ignore", under="ignore"):
             return narrow(parts[0], parts[1], self.dtype).reshape(self.shape)
 
     def mean(self, total: Fraction) -> Floats:
         """The sum divided by a positive number, rounded once."""
         modest = LEAST < total < 2**300
-        parts, weights = self.cascades.get(0, []), _expand(total) if modest else []
+        parts, weights = self.cascades.get(0, []), expand(total) if modest else []
         if self.cascades.keys() - {0} or not modest or max(len(parts), len(weights)) >= PARTS:
             return self._slowly(total)
         if self.dtype == np.float32:
-            return _single_quotients(parts, self.size, weights).reshape(self.shape)
+            return single_quotients(parts, self.size, weights).reshape(self.shape)
         parts = settle(self._parts())
         with np.errstate(over="ignore", under="ignore"):
-            quotient, rest = _divide(parts, weights)
+            quotient, rest = divide(parts, weights)
             if self.dtype != np.float64:
                 return narrow(quotient, rest, self.dtype).reshape(self.shape)
         return self._mean_of_doubles(quotient, rest, parts[0], total)
@@ -382,103 +286,3 @@ def _value_pieces(values: Doubles) -> list[Doubles]:
     """Two arrays of at most 27 significant bits whose exact sum is the values."""
     high = masked(values, 27)
     return [high, values - high]
-
-
-def _to_nearest(parts: list[Doubles]) -> Doubles:
-    """The leading component of a settled sum, corrected where what follows it breaks a tie."""
-    value, rest = parts[0], parts[1]
-    beside = np.nextafter(value, np.copysign(np.inf, rest))
-    tie = (rest != 0) & (beside - value == 2 * rest)
-    if len(parts) < 3 or not tie.any():
-        return value
-    return np.where(tie & (parts[2] != 0) & ((parts[2] > 0) == (rest > 0)), beside, value)
-
-
-def _expand(total: Fraction) -> list[float]:
-    """Floats whose exact sum is the number, each the nearest to what is left."""
-    if total.denominator == 1 and total.numerator < 2**53:  # counts of examples, mostly
-        return [float(total.numerator)]
-    floats = []
-    while total:
-        floats.append(float(total))
-        total -= Fraction(floats[-1])
-    return floats
-
-
-def _single_quotients(parts: list[Doubles], size: int, weights: list[float]) -> NDArray[np.float32]:
-    """S / W as float32, rounded once; block by block, so that what is worked on stays near the processor."""
-    result = np.zeros(size, np.float32)
-    for start in range(0, size if parts else 0, QUOTIENTS):
-        block = slice(start, start + QUOTIENTS)
-        result[block] = _single_quotient([part[block] for part in parts], weights)
-    return result
-
-
-def _single_quotient(parts: list[Doubles], weights: list[float]) -> NDArray[np.float32]:
-    """In doubles, where none of their errors can matter; exactly elsewhere.
-
-    Doubles leave less than `SLACK` of the sum of the parts' sizes in error: adding n parts n - 1 halves of a unit in
-    the last place, the weight and the division one each. Where both ends of that interval round to the same number, so
-    does the exact quotient; of a million coordinates all but a few, and those close to zero.
-    """
-    assert len(parts) < PARTS, "the bound is for a few parts"
-    total, size = parts[-1].copy(), np.abs(parts[-1])
-    for part in reversed(parts[:-1]):
-        total += part
-        size += np.abs(part)
-    with np.errstate(over="ignore", under="ignore"):
-        total /= weights[0]
-        slack = size * (SLACK / weights[0])
-        low, high = (total - slack).astype(np.float32), (total + slack).astype(np.float32)
-        unclear = (low != high) | (np.abs(low) < 2 * TINY)
-        low += np.float32(0)  # a sum that is exactly zero is 0.0
-        open_ones = np.flatnonzero(unclear & (size > 0)) if unclear.any() else ()
-        if len(open_ones):
-            near = [part[open_ones] for part in (parts if len(parts) > 1 else (*parts, np.zeros_like(total)))]
-            low[open_ones] = _nearest_single(settle(near), weights, low[open_ones], high[open_ones])
-    return low
-
-
-def _nearest_single(
-    parts: list[Doubles], weights: list[float], low: NDArray[np.float32], high: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """S / W as float32, which is between `low` and `high`, of a settled S.
-
-    Of two neighbours it is told by the sign of S - m W, m being the middle between them: m has 25 bits and W mostly no
-    more than 28, so m W is exact, and so is its difference to the first part, which is near it. Means of few clients
-    are such a middle often enough.
-    """
-    neighbours = (np.nextafter(low, np.float32(np.inf)) == high) & (np.abs(low) >= 2 * TINY)
-    neighbours &= np.isfinite(low) & np.isfinite(high)
-    if len(parts) > 2 or len(weights) > 1 or not _has_bits(weights[0], 28) or not neighbours.all():
-        return narrow(*_divide(parts, weights), np.dtype(np.float32))
-    middle = (low.astype(np.float64) + high) / 2
-    side = (parts[0] - middle * weights[0]) + parts[1]
-    is_even = low.view(np.uint32) & np.uint32(1) == 0
-    return np.where((side < 0) | ((side == 0) & is_even), low, high)
-
-
-def _has_bits(value: float, count: int) -> bool:
-    """Whether a number has so many significant bits at most."""
-    return math.ldexp(math.frexp(value)[0], count).is_integer()
-
-
-def _divide(parts: list[Doubles], weights: list[float]) -> tuple[Doubles, Doubles]:
-    """The quotient within a unit in the last place, and a number of the sign (and about the size) of what it lacks."""
-    quotient = parts[0] / weights[0]
-    rest = _remainder(parts, quotient, weights) / weights[0]
-    better = quotient + rest
-    moved = np.flatnonzero(better != quotient)
-    if len(moved):
-        rest = rest.copy()
-        rest[moved] = _remainder([part[moved] for part in parts], better[moved], weights) / weights[0]
-    return better, rest
-
-
-def _remainder(parts: list[Doubles], quotient: Doubles, weights: list[float]) -> Doubles:
-    """The leading component of the exact S - q W."""
-    terms = list(parts)
-    for weight in weights:
-        product, error = two_product(quotient, weight)
-        terms += [-product, -error]
-    return settle([terms[0] + terms[len(parts)], *terms[1 : len(parts)], *terms[len(parts) + 1 :]])[0]

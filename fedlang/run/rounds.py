@@ -24,7 +24,7 @@ import numpy as np
 from fedlang.ir.graph import Graph, LeafType
 from fedlang.ir.graph import Sequence as SequenceType
 from fedlang.ir.program import Aggregate, Phase, Program, Slot
-from fedlang.run.accumulators import Accumulator, Part, Surroundings, Weights, accumulator_of
+from fedlang.run.accumulators import Accumulator, Surroundings, accumulator_of
 from fedlang.run.agreement import Verify, agreement
 from fedlang.run.clients import ClientData, in_order
 from fedlang.run.errors import faulty_executor, missing_input
@@ -41,6 +41,7 @@ from fedlang.run.executor import (
     value_of,
 )
 from fedlang.run.externs import Called
+from fedlang.run.parts import Part, Weights
 from fedlang.run.random import identity_of
 from fedlang.run.sequences import Elements, LeafValue, Rows
 from fedlang.types.dims import Atom, Size, evaluate

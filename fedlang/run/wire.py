@@ -11,7 +11,8 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from fedlang.run.exact import BFLOAT16, CLASS, Doubles, ExactSum
+from fedlang.run.exact import CLASS, ExactSum
+from fedlang.run.rounding import BFLOAT16, Doubles
 
 DIGIT = 40
 

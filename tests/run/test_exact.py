@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedlang.run.exact import ExactSum, flush, narrow, round_fraction, settle, to_odd
+from fedlang.run.exact import ExactSum
 from fedlang.run.factors import factors_of
+from fedlang.run.rounding import flush, narrow, round_fraction, settle, to_odd
 from fedlang.run.wire import sum_from_bytes, sum_to_bytes
 
 DTYPES = {

@@ -4,6 +4,9 @@ Some kernels of TensorFlow's depend on how many rows or images there are: those 
 of the convolution of a single image. In a chunk of clients others are taken, so that bits do not depend on the chunk.
 Where all do (`ALIKE`), rows and images of all clients are taken client by client. The convolution of no image has the
 images' shape instead of its own.
+
+Clients' gradients by a matrix of few columns, of a classifier's last layer say, are computed as rows: columns that fill
+no vector are slow to write, unless the processor's vectors have masks.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Any
 from fedlang.ir.graph import Node
 
 from .attributes import flag
-from .lanes import ALIKE
+from .lanes import ALIKE, MASKED, NARROW
 from .scope import Scope, extent
 from .start import tf
 from .structural import Lowered, at_least, stride_options
@@ -54,7 +57,21 @@ def _merged(x: Any) -> Any:
 
 
 def _matmul(node: Node, a: Any, b: Any) -> Any:
-    return tf.matmul(a, b, transpose_a=flag(node, "transpose_a"), transpose_b=flag(node, "transpose_b"))
+    transposed = flag(node, "transpose_a"), flag(node, "transpose_b")
+    if transposed == (True, False) and _are_columns(a, b):
+        return tf.transpose(tf.matmul(b, a, transpose_a=True), [0, 2, 1])
+    return tf.matmul(a, b, transpose_a=transposed[0], transpose_b=transposed[1])
+
+
+SLOW = frozenset(range(2, NARROW + NARROW // 2 + 1)) - {NARROW}  # columns that products have faster as rows
+LONG = 64  # rows from which they do
+
+
+def _are_columns(a: Any, b: Any) -> bool:
+    """Whether products of the transposed `a` and `b` have many rows of few columns, which come faster transposed."""
+    rows, columns = a.shape[-1], b.shape[-1]
+    suits = not MASKED and a.dtype == tf.float32 and len(a.shape) == len(b.shape) == 3
+    return suits and rows is not None and rows >= LONG and columns in SLOW
 
 
 def _conv2d(scope: Scope, node: Node, inputs: list[Any]) -> Any:

@@ -15,6 +15,7 @@ not put into one product.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,19 @@ ALIKE = frozenset(
     {tf.int32, tf.int64, *(dtype for dtype in (tf.float32, tf.float64) if _multiplies_alike(dtype.as_numpy_dtype))}
 )
 """The dtypes of which they have."""
+
+
+
+def _has_masks() -> bool:
+    """Whether the processor's vectors have masks; NumPy knows. Where it does not say, they are taken to have."""
+    try:
+        features: dict[str, bool] = import_module("numpy._core._multiarray_umath").__cpu_features__
+    except (ImportError, AttributeError):
+        return True
+    return features.get("AVX512F", False) or not features.get("AVX2", False)
+
+
+MASKED = _has_masks()
 
 PERIOD = 12  # row counts that leave the same remainder are computed in the same way
 

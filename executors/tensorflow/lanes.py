@@ -53,7 +53,6 @@ ALIKE = frozenset(
 """The dtypes of which they have."""
 
 
-
 def _has_masks() -> bool:
     """Whether the processor's vectors have masks; NumPy knows. Where it does not say, they are taken to have."""
     try:

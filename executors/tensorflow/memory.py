@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .start import has_gpu, tf
 
 _ALIGNED = 64  # bytes
+_LARGE = 1 << 10  # bytes of rows that are worth not to be copied
 _SMALL = 1 << 12  # bytes that are copied as fast as they are looked at
 _UNREADABLE = (tf.bfloat16, tf.string)  # dtypes of tensors whose memory Python does not read
 
@@ -20,6 +21,12 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     room = np.zeros(count + _ALIGNED, np.uint8)
     offset = -room.ctypes.data % _ALIGNED
     return room[offset : offset + count].view(dtype).reshape(shape)
+
+
+def is_read_in_place(row: int) -> bool:
+    """Whether an operation that takes rows of so many bytes, which follow each other, out of a table reads them where
+    they lie, and gains from it."""
+    return not has_gpu() and row >= _LARGE and row % _ALIGNED == 0
 
 
 def feed_of(array: NDArray[Any]) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fedlang.run.sequences import Rows, SequenceValue
 
 from .kept import Numbers
-from .store import Place
+from .places import Place
 
 Splits = NDArray[np.int64]
 
@@ -48,14 +48,26 @@ def numbered(places: Sequence[Place], leaves: Sequence[SequenceValue]) -> Number
     counts = np.array([p.rows if o is None else len(o) for p, o in zip(places, orders, strict=True)], np.int64)
     before = np.array([0 if o is not None else s[0] for o, s in zip(orders, own, strict=True)], np.int64)
     lengths = np.array([len(splits) - 1 for splits in own], np.int64)
-    starts, offsets = np.array([place.start for place in places], np.int64), np.cumsum(counts) - counts
-    rows = np.arange(counts.sum(), dtype=np.int32) + np.repeat((starts - offsets).astype(np.int32), counts)
-    for place, order, offset in zip(places, orders, offsets.tolist(), strict=True):
+    offsets = np.cumsum(counts) - counts
+    rows = np.arange(counts.sum(), dtype=np.int32) - np.repeat(offsets.astype(np.int32), counts)
+    for order, offset in zip(orders, offsets.tolist(), strict=True):
         if order is not None:
-            rows[offset : offset + len(order)] = order + place.start
+            rows[offset : offset + len(order)] = order
+    rows = _in_store(rows, places, counts)
     splits = np.concatenate(own) + np.repeat(offsets - before, lengths + 1)
     first = np.cumsum(lengths + 1) - (lengths + 1)
     return Numbering(lengths.astype(np.int32), first.astype(np.int32), splits.astype(np.int32), rows)
+
+
+def _in_store(rows: Numbers, places: Sequence[Place], counts: Splits) -> Numbers:
+    """The numbers in the store of rows that clients number by themselves; `counts` says how many of each there are."""
+    starts = np.repeat(np.array([place.start for place in places], np.int32), counts)
+    if all(place.table is None for place in places):
+        return rows + starts
+    batch = np.repeat(np.array([place.batch for place in places], np.int32), counts)
+    apart = np.repeat(np.array([place.apart for place in places], np.int32), counts)
+    found: Numbers = starts + rows // batch * apart + rows % batch
+    return found
 
 
 def _splits_of(leaf: SequenceValue) -> Splits:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedlang.passes.batch import Batched, Feed
-from fedlang.run.sequences import LeafValue
+from fedlang.run.sequences import LeafValue, SequenceValue
 from fedlang.run.values import numpy_dtype
 
 from .dtypes import hidden_axes
@@ -23,6 +23,7 @@ from .kept import Numbers
 from .lanes import filled
 from .layout import Group, Layout, sequences_of
 from .numbering import numbered
+from .places import Place, form_of, table_of
 from .store import Store
 
 T = TypeVar("T")
@@ -74,23 +75,35 @@ class Packer:
 
     def _made_numbers(self, group: Group, store: Store, leaves: Clients) -> tuple[Numbers, ...]:
         """How many elements each client has [C]; which rows of the store they are [L, C], or [L, C, B] where elements
-        are ranges of rows; how many rows each of these has [L, C]. Number 0 is the zero row's."""
+        are ranges of rows; how many rows each of these has [L, C]. Other numbers are those of zero rows."""
         sequences = [sequences_of(each) for each in leaves]
-        places = [store.place(each) for each in sequences]
         lengths = self._for_lanes([len(each[0]) for each in sequences])
         step = np.arange(lengths.max(initial=0), dtype=np.int32)[:, None]
         live = step < lengths
         if not group.split:
-            starts = self._for_lanes([place.start for place in places])
+            starts = self._for_lanes([store.place(each).start for each in sequences])
             return lengths, np.where(live, starts + step, np.int32(0))
-        found = numbered(places, [each[0] for each in sequences])
+        batches = [each[0] for each in sequences]
+        places = self._places(store, sequences, batches)
+        found = numbered(places, batches)
         at = np.where(live, self._for_lanes(found.first.tolist()) + step, 0)
         first = np.where(live, found.splits[at], np.int32(0))
         counts = np.where(live, found.splits[at + 1] - first, np.int32(0))
+        table = table_of(places, batches, self.lanes, self.columns)
+        if table is not None:
+            return lengths, table.numbers(), counts
         column = np.arange(filled(int(counts.max(initial=0)), self.columns), dtype=np.int32)
         own = column < counts[..., None]
         rows = np.append(np.int32(0), found.rows)
         return lengths, rows[np.where(own, first[..., None] + column + np.int32(1), np.int32(0))], counts
+
+    def _places(
+        self, store: Store, clients: list[tuple[SequenceValue, ...]], batches: list[SequenceValue]
+    ) -> list[Place]:
+        """Where the clients' rows are; together, where all are new and are read batch by batch."""
+        form = form_of(batches, self.lanes, self.columns) if store.is_read_in_place else None
+        places = None if form is None else store.together(clients, form)
+        return [store.place(each) for each in clients] if places is None else places
 
     def _stacked(self, parameter: int, clients: Clients) -> NDArray[Any]:
         type = self.layout.tensor(parameter)

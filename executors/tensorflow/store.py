@@ -18,9 +18,8 @@ room for, or a limit is reached, everything is dropped and filled anew.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -31,7 +30,8 @@ from fedlang.types.dtypes import INTEGERS
 
 from .dtypes import hidden_axes
 from .kept import Kept, Leaves, Numbers
-from .memory import copied, with_rows, zeros
+from .memory import copied, is_read_in_place, with_rows, zeros
+from .places import Form, Place, Table
 from .spans import FIRST, Spans
 from .start import has_gpu, tf
 
@@ -44,6 +44,9 @@ LIMIT = 2 << 30  # bytes of rows that a store keeps
 LOOK = 64 << 20  # bytes of new rows after which it looks how many are in use; with less room it drops nothing
 SPARSE = 8  # how many times the rows in use there may be before they are dropped
 _SHARED_DTYPES = frozenset({"bool", *INTEGERS, "float16", "float32", "float64"})
+
+
+Memory: TypeAlias = tuple[tuple[Any, ...], list[Array]]
 
 
 class Column:
@@ -66,10 +69,18 @@ class Column:
         if not self.suits(rows):
             self.array, self._tensor = zeros((len(self.array), *rows.shape[1:]), self.dtype), None
 
-    def write(self, start: int, rows: Array, size: int) -> None:
-        """Puts rows at their place; there is room for `size` then."""
+    @property
+    def is_read_in_place(self) -> bool:
+        """Whether reading rows that follow each other where they lie, which TensorFlow can, is worth it."""
+        return self.shares and is_read_in_place(self.array[:1].nbytes)
+
+    def make_room(self, size: int) -> None:
+        """Has room for `size` rows then."""
         if size > len(self.array):
             self._grow(size)
+
+    def write(self, start: int, rows: Array) -> None:
+        """Puts rows at their place."""
         if not len(rows):
             return
         place = slice(start, start + len(rows))
@@ -93,26 +104,6 @@ class Column:
         larger = zeros((size, *self.array.shape[1:]), self.dtype)
         larger[: len(self.array)] = self.array
         self.array, self._tensor = larger, None
-
-
-@dataclass(slots=True)
-class Place:
-    """Where a client's rows are: `rows` from `start` on.
-
-    They are needed as long as what `alive` refers to is there.
-    """
-
-    start: int
-    rows: int
-    alive: list[weakref.ref[Any]] = field(default_factory=list)
-
-    def is_used(self) -> bool:
-        """Whether anybody may need the rows."""
-        return all(ref() is not None for ref in self.alive)
-
-    def is_of(self, owners: list[Array]) -> bool:
-        """Whether the rows are of memory of these very arrays, and not of some that were where these are now."""
-        return all(ref() is owner for ref, owner in zip(self.alive, owners, strict=True))
 
 
 class Store:
@@ -144,19 +135,51 @@ class Store:
         if not self.split:
             leaves = tuple(whole(leaf) for leaf in leaves)
         memory = _memory_of(leaves)
+        known = self._known(memory)
+        if known is not None:
+            self.holds = True
+            return known
+        rows = [_rows_of(leaf, split=self.split) for leaf in leaves]
+        start = self._take(rows, len(rows[0]))
+        for column, each in zip(self.columns, rows, strict=True):
+            column.write(start, each)
+        return self._remembered(Place(start, len(rows[0])), memory)
+
+    def together(self, clients: Sequence[tuple[SequenceValue, ...]], form: Form) -> list[Place] | None:
+        """The places of the leaves of a chunk's clients, all laid out in a new table. None where some are there
+        already, or where nothing is gained by a table."""
+        memories = [_memory_of(leaves) for leaves in clients]
+        told = [memory[0] for memory in memories if memory is not None]
+        if len({*told}) < len(told) or any(self._known(memory) for memory in memories):
+            return None
+        rows = [[_rows_of(leaf, split=True) for leaf in leaves] for leaves in clients]
+        some = [own for own in rows if len(own[0])]
+        if len({tuple([each.shape[1:] for each in own]) for own in some}) != 1:
+            return None
+        table = Table(self._take(some[0], form.rows), form)
+        for k, column in enumerate(self.columns):
+            table.write(column.array, [own[k] for own in rows])
+        places = [Place.within(table, lane, len(own[0])) for lane, own in enumerate(rows)]
+        return [self._remembered(place, memory) for place, memory in zip(places, memories, strict=True)]
+
+    @property
+    def is_read_in_place(self) -> bool:
+        """Whether something is gained by a table."""
+        return any(column.is_read_in_place for column in self.columns)
+
+    def _known(self, memory: Memory | None) -> Place | None:
+        known = None if memory is None else self.places.get(memory[0])
+        return known if memory is not None and known is not None and known.is_of(memory[1]) else None
+
+    def _remembered(self, made: Place, memory: Memory | None) -> Place:
+        """A new place, to be found again by what tells its memory; without that, needed as long as the chunk runs."""
         if memory is None:
-            made = self._add(leaves)
             made.alive = [self.chunk] if self.chunk else []
             self.passing.append(made)
             self.passed += 1
-            return made
-        key, owners = memory
-        known = self.places.get(key)
-        if known is not None and known.is_of(owners):
-            self.holds = True
-            return known
-        made = self.places[key] = self._add(leaves)
-        made.alive = [weakref.ref(owner) for owner in owners]
+        else:
+            made.alive = [weakref.ref(owner) for owner in memory[1]]
+            self.places[memory[0]] = made
         return made
 
     def numbers_of(self, clients: Leaves, make: Callable[[], tuple[Numbers, ...]]) -> tuple[Numbers, ...]:
@@ -189,30 +212,27 @@ class Store:
         """Forgets what nobody needs; its rows are free."""
         self.places = {key: place for key, place in self.places.items() if place.is_used()}
         self.passing = [place for place in self.passing if place.is_used()]
-        self.rows.keep((place.start, place.rows) for place in (*self.places.values(), *self.passing))
+        self.rows.keep({place.span for place in (*self.places.values(), *self.passing)})
 
-    def _add(self, leaves: tuple[SequenceValue, ...]) -> Place:
-        rows = [_rows_of(leaf, split=self.split) for leaf in leaves]
-        if self.rows.should_look(len(rows[0])) or not self._suit(rows):
+    def _take(self, rows: list[Array], count: int) -> int:
+        """Where there is room for so many rows like these, in all columns."""
+        if self.rows.should_look(count) or not self._suit(rows):
             self._look()
         if not self._suit(rows) and self.rows.most:
             if self.holds:
                 raise Uneven("clients whose elements differ in size")
             self._empty()
         self.holds = True
-        return Place(self._add_rows(rows), len(rows[0]))
-
-    def _suit(self, rows: list[Array]) -> bool:
-        return all(column.suits(each) for column, each in zip(self.columns, rows, strict=True))
-
-    def _add_rows(self, rows: list[Array]) -> int:
         are_first = not self.rows.most
-        start = self.rows.take(len(rows[0]))
+        start = self.rows.take(count)
         for column, each in zip(self.columns, rows, strict=True):
             if are_first:
                 column.shape_as(each)
-            column.write(start, each, self.rows.size)
+            column.make_room(self.rows.size)
         return start
+
+    def _suit(self, rows: list[Array]) -> bool:
+        return all(column.suits(each) for column, each in zip(self.columns, rows, strict=True))
 
     def tensors(self) -> list[Any]:
         """The columns."""
@@ -241,7 +261,7 @@ def whole(leaf: SequenceValue) -> SequenceValue:
     return Rows(part.reshape(len(leaf), int(sizes[0]), *part.shape[1:]))
 
 
-def _memory_of(leaves: tuple[SequenceValue, ...]) -> tuple[tuple[Any, ...], list[Array]] | None:
+def _memory_of(leaves: tuple[SequenceValue, ...]) -> Memory | None:
     """What tells the memory of leaves' rows from all other memory, as long as the arrays are there that have it, and
     these arrays. None where somebody can change any of it."""
     key: list[object] = []

@@ -10,6 +10,7 @@ from fedlang.run.random import key_of_seed
 
 from .attributes import integer, integers, pair, size, text
 from .dtypes import TF_DTYPES
+from .memory import is_read_in_place
 from .reductions import take_along
 from .scope import Scope, extent, product_of
 from .start import tf
@@ -92,8 +93,26 @@ def _constant(scope: Scope, node: Node, inputs: list[Any]) -> Any:
 def _gather(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     x, index = inputs
     if dict(node.attributes).get("in_range"):
-        return tf.gather(x, index)
+        return _rows_at(x, index)
     return tf.gather(x, tf.clip_by_value(index, 0, tf.maximum(extent(x, 0) - 1, 0)))
+
+
+def _rows_at(x: Any, index: Any) -> Any:
+    """The rows of these numbers. Large ones that follow each other are read where they lie."""
+    row = x.shape[1:].num_elements()
+    if row is None or not is_read_in_place(row * x.dtype.size):
+        return tf.gather(x, index)
+    flat = tf.reshape(index, [-1])
+    count, start = tf.size(flat), tf.reduce_sum(flat[:1])  # of no numbers 0
+    inner = [extent(x, axis) for axis in range(1, len(x.shape))]
+
+    def in_place() -> Any:
+        part = tf.slice(x, [start, *[0] * len(inner)], [count, *inner])
+        return tf.reshape(part, tf.concat([tf.shape(index), tf.shape(x)[1:]], 0))
+
+    follow = tf.reduce_all(tf.equal(flat[1:], flat[:-1] + 1))
+    found = tf.cond(follow, in_place, lambda: tf.gather(x, index))
+    return tf.ensure_shape(found, index.shape.concatenate(x.shape[1:]))
 
 
 def _scatter_add(scope: Scope, node: Node, inputs: list[Any]) -> Any:

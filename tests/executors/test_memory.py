@@ -153,13 +153,13 @@ def test_rounds_with_fresh_data_take_no_more_memory(monkeypatch: pytest.MonkeyPa
     work = BOUNDED[name]().compile_work(training_graph((8, 3), 4), (False, False, True, True))
     ((x, y),) = data_of([4], 8, 3)
     fix(x.rows), fix(y.rows)
-    packed, add = [], Store._add
+    packed, remembered = [], Store._remembered
 
-    def counted(self: Store, leaves: Any) -> Any:
-        packed.append(leaves[0] is x)
-        return add(self, leaves)
+    def counted(self: Store, made: Any, memory: Any) -> Any:
+        packed.append(memory is not None and memory[1][0] is x.rows)
+        return remembered(self, made, memory)
 
-    monkeypatch.setattr(Store, "_add", counted)
+    monkeypatch.setattr(Store, "_remembered", counted)
     for seed in range(40):
         tasks = [*fresh.tasks(10, seed), ClientTask(10, "kept", lambda: (x, y))]
         assert sum(len(chunk.ids) for chunk in work.run(weights_of((8, 3)), iter(tasks))) == 11

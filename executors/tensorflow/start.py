@@ -15,6 +15,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import warnings
+from importlib import import_module
 from types import ModuleType
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -40,6 +42,25 @@ try:
     tf.config.threading.set_inter_op_parallelism_threads(CORES)
 except RuntimeError:
     pass  # it was started before, and keeps what it has
+
+
+def _came_too_early() -> bool:
+    """Whether TensorFlow was imported before `import fedlang` asked for its oneDNN operations (`fedlang/__init__.py`);
+    it tells by a private function whether it has them."""
+    try:
+        has_them: bool = import_module("tensorflow.python.util._pywrap_util_port").IsMklEnabled()
+    except (ImportError, AttributeError):
+        return False
+    return not has_them and os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1"
+
+
+if _came_too_early():
+    warnings.warn(
+        "TensorFlow was imported before fedlang, and multiplies small matrices slowly: a round may take twice as long. "
+        "Import fedlang first, or set TF_ENABLE_ONEDNN_OPTS=1",
+        RuntimeWarning,
+        stacklevel=1,
+    )
 
 
 def has_gpu() -> bool:

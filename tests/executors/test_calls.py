@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -183,3 +184,32 @@ def test_where_there_is_a_gpu_the_same_work_is_called_as_a_function(monkeypatch:
         monkeypatch.setattr(module, "has_gpu", lambda: True)
     monkeypatch.setattr(Traced, "_in_session", lambda *_: pytest.fail("a session has no place for a GPU"))
     assert run() == expected
+
+
+ORDER = """
+import {}
+import {}
+import warnings
+from tensorflow.python.util._pywrap_util_port import IsMklEnabled
+
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    from fedlang.executors.tensorflow import start
+found = ["imported before fedlang" in str(each.message) for each in said if each.category is RuntimeWarning]
+print(IsMklEnabled(), any(found))
+"""
+
+
+def test_it_is_said_where_tensorflow_came_too_early_to_be_fast() -> None:
+    own = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+
+    def run(*order: str) -> tuple[bool, bool]:
+        done = subprocess.run(
+            [sys.executable, "-c", ORDER.format(*order)], env=own, capture_output=True, text=True, check=True
+        )
+        fast, said = done.stdout.split()
+        return fast == "True", said == "True"
+
+    fast, said = run("tensorflow", "fedlang")
+    assert said == (not fast and os.uname().machine == "x86_64")
+    assert run("fedlang", "tensorflow")[1] is False

@@ -1,11 +1,12 @@
-"""Client data, kept: the rows of all clients seen lately, one behind the other, in memory that TensorFlow reads where
-it lies, or has a copy of on its GPU.
+"""Client data, kept: the rows of all clients seen lately, in memory that TensorFlow reads where it lies, or has a copy
+of on its GPU.
 
 A `Store` serves the sequence leaves that have one length (images and labels): their rows stand at the same places.
 Row 0 is zero: it is what padding points at. A client is known by the memory that it brings: the same in a later round
 is found, not copied again, if nobody can have changed it. Which rows are an element, and in what order the elements
 come, is not the store's matter (`numbering.py`): batches of other sizes, shuffled anew and gone over several times are
-of the same rows.
+of the same rows. These lie one behind the other; those of clients that are new together may be laid out as their chunk
+reads them (`places.py`).
 
 Rows that nobody can need are written over, so that data made anew for each round take no more memory than those of one
 window do. Rows of arrays that are gone are such: whoever runs a chunk holds the arrays that it was packed from. Rows of
@@ -83,10 +84,17 @@ class Column:
         """Puts rows at their place."""
         if not len(rows):
             return
-        place = slice(start, start + len(rows))
-        self.array[place] = rows
+        self.array[start : start + len(rows)] = rows
+        self._note(start, len(rows))
+
+    def lay_out(self, table: Table, clients: Sequence[Array]) -> None:
+        """Puts the clients' rows into a table."""
+        table.write(self.array, clients)
+        self._note(table.start, table.form.rows)
+
+    def _note(self, start: int, count: int) -> None:
         if not self.shares and self._tensor is not None:
-            self._written.append(place)
+            self._written.append(slice(start, start + count))
 
     def tensor(self) -> Any:
         """The rows as a tensor. It may have more rows than are used."""
@@ -158,7 +166,7 @@ class Store:
             return None
         table = Table(self._take(some[0], form.rows), form)
         for k, column in enumerate(self.columns):
-            table.write(column.array, [own[k] for own in rows])
+            column.lay_out(table, [own[k] for own in rows])
         places = [Place.within(table, lane, len(own[0])) for lane, own in enumerate(rows)]
         return [self._remembered(place, memory) for place, memory in zip(places, memories, strict=True)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 import fedlang as fl
 from fedlang.data import ClientData
 from fedlang.executors.batched import BatchedExecutor
-from fedlang.executors.tensorflow import packing, structural
+from fedlang.executors.tensorflow import memory, packing, structural
 from fedlang.executors.tensorflow.calls import Traced
 from fedlang.executors.tensorflow.numbering import numbered
 from fedlang.executors.tensorflow.places import Form, Place, form_of, table_of
@@ -147,6 +148,24 @@ def test_rows_of_tables_that_nobody_needs_are_written_over() -> None:
             assert np.count_nonzero(shown) == sum(size for size, _ in sizes) * WIDE, "what nobody fills is zero"
         del chunk
     assert store.rows.size <= 8 * 60
+
+
+def test_columns_that_are_copied_have_the_tables_that_were_added() -> None:
+    """TensorFlow does not share memory of the second dtype."""
+    store = Store((Tensor("float32", (fresh_unknown(), WIDE)), Tensor("bfloat16", (fresh_unknown(),))), split=True)
+    kept = []
+    for _ in range(6):
+        clients = [batches(8, 4) for _ in range(4)]
+        pairs = [(each, Rows(each.rows[:, 0].astype(ml_dtypes.bfloat16), each.splits)) for each in clients]
+        form = form_of([*clients], LANES, COLUMNS)
+        assert form is not None
+        places = store.together(pairs, form)
+        assert places is not None
+        kept.append(pairs)
+        wide, narrow = (np.asarray(memory.host(each)) for each in store.tensors())
+        rows = places[0].start + np.arange(4)
+        np.testing.assert_array_equal(wide[rows], pairs[0][0].rows[:4])
+        np.testing.assert_array_equal(narrow[rows], pairs[0][1].rows[:4])
 
 
 @pytest.mark.parametrize("numbers", [[[3, 4], [5, 6]], [[3, 4], [6, 5]], [[0, 0], [0, 0]], [[7, 8]], np.zeros((2, 0))])

@@ -189,6 +189,35 @@ fed f(w: float32[5, 5, 8, 16]@SERVER, x: <float32[1, 14, 14, 8]>@CLIENTS) -> <fl
 }  # fmt: skip
 
 
+COLUMNS = """
+fn slope(data: {x: float32[?, 70], y: float32[?, WIDTH]}*) -> float32[70, WIDTH] {
+  fold b in data from zeros() as sum { sum + transpose(b.x, [1, 0]) @ b.y }
+}
+
+fed f(data: <{x: float32[?, 70], y: float32[?, WIDTH]}*>@CLIENTS) -> <float32[70, WIDTH]>@CLIENTS { slope(data) }
+"""
+
+
+@pytest.mark.parametrize("columns", [2, 3, 4, 7, 8, 9, 10, 12, 13])
+def test_slopes_of_matrices_of_few_columns(columns: int) -> None:
+    """Computed transposed or not: the same for a client alone, among others, and in batches of any width."""
+    rng = np.random.default_rng(columns)
+    data: dict[str, list[dict[str, Any]]] = {}
+    for n in (1, 2, 3, 5, 8, 10, 13, 20, 31, 0):
+        x, y = (rng.standard_normal((n, size)).astype(np.float32) for size in (70, columns))
+        data[f"c{n}"] = [{"x": x[k : k + 11], "y": y[k : k + 11]} for k in range(0, n, 11)]
+    program = fl.loads(COLUMNS.replace("WIDTH", str(columns)))
+    executor = get_executor("batched", strategy="vectorised")
+    together = program.f.run((data,), executor=executor)
+    for count in (1, 2, 6):
+        some = {client: data[client] for client in rng.permutation(list(data))[:count].tolist()}
+        found = program.f.run((some,), executor=executor)
+        for client, batches in some.items():
+            np.testing.assert_array_equal(found[client], together[client])
+            expected = sum((b["x"].T.astype(float) @ b["y"] for b in batches), np.zeros((70, columns)))
+            np.testing.assert_allclose(found[client], expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("strategy", ["vectorised", "blocks"])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("name", sorted(SHARED))

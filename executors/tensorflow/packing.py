@@ -42,6 +42,7 @@ class Packer:
         self.stores = layout.stores()
         self.own = [feed for feed in batched.feeds if feed.kind != "shared"]
         self.position = {k: n for n, k in enumerate(k for k, differs in enumerate(layout.varies) if differs)}
+        self.own_stores = [n for n, feed in enumerate(self.own) if feed.kind == "store"]  # the places of their feeds
         self.group = {k: n for n, group in enumerate(layout.groups) for k in group.members}
 
     def make_room(self, chunk: object) -> None:

@@ -3,8 +3,9 @@
 A table has the rows of a chunk in the order in which a batched program reads them: of all clients the first batch, of
 all the second, and so on. A step then reads rows that lie one behind the other where they are, and copies none. There
 is place for every batch to be as wide as the widest and for every client to take as many steps as the longest; what
-nobody fills is zero. Where a client's rows are in it is arithmetic, so the clients of a table are found in other
-chunks, too, in other orders and in batches of other sizes: those read row by row.
+nobody fills is zero, and lanes that fill up the chunk have the last client's rows again. Where a client's rows are in
+it is arithmetic, so the clients of a table are found in other chunks, too, in other orders and in batches of other
+sizes: those read row by row.
 """
 
 from __future__ import annotations
@@ -54,10 +55,10 @@ class Table:
         return found.reshape(form.steps, form.lanes, form.width)
 
     def write(self, array: Array, clients: Sequence[Array]) -> None:
-        """Puts the clients' rows into the store's array, and zero where there are none."""
+        """Puts the clients' rows into the store's array, zero where there are none, and into the lanes that are left
+        those of the last client."""
         form, sizes = self.form, array.shape[1:]
         table = array[self.start : self.start + form.rows].reshape(form.steps, form.lanes, form.width, *sizes)
-        table[:, len(clients) :] = 0
         for lane, (rows, batch) in enumerate(zip(clients, form.batches, strict=True)):
             own, whole = table[:, lane], len(rows) // batch
             own[:whole, :batch] = rows[: whole * batch].reshape(whole, batch, *sizes)
@@ -65,6 +66,7 @@ class Table:
             own[whole:] = 0
             if len(rows) > whole * batch:
                 own[whole, : len(rows) - whole * batch] = rows[whole * batch :]
+        table[:, len(clients) :] = table[:, len(clients) - 1 : len(clients)]
 
 
 @dataclass(slots=True)

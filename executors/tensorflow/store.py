@@ -275,7 +275,7 @@ def _memory_of(leaves: tuple[SequenceValue, ...]) -> Memory | None:
     key: list[object] = []
     owners = []
     for leaf in leaves:
-        key.append(range_of(leaf))
+        key += type(leaf), range_of(leaf)
         for array in leaf.items if isinstance(leaf, Elements) else (leaf.rows,):
             owner = owner_of(array)
             if owner is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fedlang.ir.graph import Tensor
@@ -25,6 +26,7 @@ from .dtypes import spec_of
 from .lanes import LANES, VECTOR
 from .layout import Layout
 from .lower import evaluate
+from .memory import host
 from .packing import Packer
 from .scope import Scope, Site, Unsupported, extent, sites_in
 from .start import tf
@@ -67,8 +69,15 @@ class VectorisedWork:
         if not read.tasks:
             return nothing(read, self.batched.count)
         *results, flags = self.function(*shared, *packed, spread=spread)
+        stores = [host(packed[n]) for n in self.packer.own_stores]
+        results = [_apart(result, stores) for result in results]
         stacked = tuple(_own(results, k, sizes) for k, sizes in enumerate(self.batched.sizes))
         return finish(read, Finished(stacked, (), flags), self.sites, ())
+
+
+def _apart(result: NDArray[Any], stores: list[NDArray[Any]]) -> NDArray[Any]:
+    """A result in memory of its own: rows that are read where they lie may be one, and will be written over."""
+    return result.copy() if any(np.may_share_memory(result, store) for store in stores) else result
 
 
 def _own(results: list[NDArray[Any]], k: int, sizes: tuple[int, ...]) -> Stacked:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import fedlang as fl
 from fedlang.data import ClientData
+from fedlang.embed.tensorflow import TensorFlowExtern
 from fedlang.executors.batched import BatchedExecutor
 from fedlang.executors.tensorflow import memory, packing, structural
 from fedlang.executors.tensorflow.calls import Traced
@@ -20,6 +21,7 @@ from fedlang.executors.tensorflow.places import Form, Place, form_of, table_of
 from fedlang.executors.tensorflow.start import tf
 from fedlang.executors.tensorflow.store import Store
 from fedlang.ir.graph import Tensor
+from fedlang.run.externs import register_extern
 from fedlang.run.registry import get_executor
 from fedlang.run.sequences import Elements, Rows, SequenceValue, fix
 from fedlang.types.dims import fresh_unknown
@@ -69,7 +71,7 @@ def test_a_table_has_each_step_s_rows_one_behind_the_other(chunks: list[Any], da
             assert rows.shape[:3] == (table.form.steps, table.form.lanes, table.form.width)
             for lane in range(table.form.lanes):
                 for step in range(table.form.steps):
-                    own = list(clients[lane])[step : step + 1] if lane < len(clients) else []
+                    own = list(clients[min(lane, len(clients) - 1)])[step : step + 1]  # or the last client's again
                     count = len(own[0]) if own else 0
                     np.testing.assert_array_equal(rows[step, lane, :count], *own or [rows[step, lane, :0]])
                     assert not rows[step, lane, count:].any(), "nobody's rows are zero"
@@ -145,9 +147,66 @@ def test_rows_of_tables_that_nobody_needs_are_written_over() -> None:
         places = laid_out(store, clients)
         if places[0].table is not None:
             shown = np.asarray(store.tensors()[0])[places[0].table.numbers()]
-            assert np.count_nonzero(shown) == sum(size for size, _ in sizes) * WIDE, "what nobody fills is zero"
+            own = shown[:, : len(sizes)]
+            assert np.count_nonzero(own) == sum(size for size, _ in sizes) * WIDE, "what nobody fills is zero"
+            np.testing.assert_array_equal(shown[:, len(sizes) :], shown[:, [len(sizes) - 1] * (-len(sizes) % LANES)])
         del chunk
     assert store.rows.size <= 8 * 60
+
+
+LAST = """
+fn last(s: float32[4, 256]*) -> float32[4, 256] { fold e in s from zeros() as c { e } }
+
+fed each(x: <float32[4, 256]*>@CLIENTS) -> <float32[4, 256]>@CLIENTS { last(x) }
+fed total(x: <float32[4, 256]*>@CLIENTS) -> float32[4, 256]@SERVER { federated_sum(last(x)) }
+"""
+
+
+@pytest.mark.parametrize("strategy", ["vectorised", "blocks"])
+def test_results_that_are_rows_are_not_written_over(strategy: str) -> None:
+    program, executor = fl.loads(LAST), BatchedExecutor(strategy=strategy, threads=1, chunk=4)
+    kept, random = [], np.random.default_rng(0)
+    for fixed in (False, True) * 3:
+        values = [random.integers(-9, 9, (1, 4, WIDE)).astype(np.float32) for _ in range(32)]
+        clients = [Rows(fix(each) if fixed else each) for each in values]
+        found = program.each.run((clients,), executor=executor)
+        np.testing.assert_array_equal(program.total.run((clients,), executor=executor), np.concatenate(values).sum(0))
+        kept += zip(found, values, strict=True)
+    for own, value in kept:
+        np.testing.assert_array_equal(own, value[0])
+
+
+DIVISION = """
+extern fn inverse_(x: float32[?, 256]) -> float32
+
+fn work(s: float32[?, 256]*) -> float32 { fold b in s from 0.0 as sum { sum + inverse_(b) } }
+
+fed each(d: <float32[?, 256]*>@CLIENTS) -> <float32>@CLIENTS { work(d) }
+"""
+
+
+def inverses(x: Any, own: Any) -> list[Any]:
+    """Fails where a row that is said to be a client's own begins with 0."""
+    return [tf.cast(tf.reduce_sum(tf.where(own, 1000 // tf.where(own, tf.cast(x[:, 0], tf.int32), 1), 0)), tf.float32)]
+
+
+@pytest.mark.parametrize("count", [5, 6, 8])
+def test_functions_for_padded_rows_are_told_no_other_rows_are_a_client_s(count: int) -> None:
+    spec = tf.TensorSpec([None, WIDE])
+    one = tf.function(lambda x: inverses(x, tf.ones(tf.shape(x)[:1], tf.bool)), input_signature=[spec], autograph=False)
+    padded = tf.function(
+        lambda x, rows: inverses(x, tf.range(tf.shape(x)[0]) < rows),
+        input_signature=[spec, tf.TensorSpec([], tf.int32)],
+        autograph=False,
+    )
+    register_extern("inverse_", TensorFlowExtern(one, padded=padded))
+    random = np.random.default_rng(count)
+    given = {f"c{k}": random.integers(1, 9, (8, WIDE)).astype(np.float32) for k in range(count)}
+    data, program = ClientData.from_dict(given).batches(4), fl.loads(DIVISION)
+    executor = BatchedExecutor(strategy="vectorised", threads=1)
+    found = program.each.run((data,), executor=executor)
+    assert [made.strategy.name for made in executor.made()] == ["vectorised"]
+    assert [*found] == [*program.each.run((data,), executor=get_executor("reference"))]
 
 
 def test_columns_that_are_copied_have_the_tables_that_were_added() -> None:

@@ -194,3 +194,10 @@ def test_rows_of_a_dtype_that_is_not_shared_are_those_written_last() -> None:
         wanted += [value, value]
         (tensor,) = store.tensors()
         np.testing.assert_array_equal(tensor.numpy()[: len(wanted), 0].astype(np.float32), wanted)
+
+
+def test_whole_arrays_and_ranges_of_one_are_told_apart() -> None:
+    store = Store((Tensor("float32", (fresh_unknown(), 3)),), split=True)
+    array = fix(np.ones((5, 3), np.float32))
+    assert store.place((Rows(array, np.array([0, 1])),)).rows == 1
+    assert store.place((Elements((array,)),)).rows == 5

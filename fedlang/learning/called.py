@@ -15,7 +15,7 @@ model's own variables stay as they are. Of what a model has besides weights that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from itertools import count
@@ -66,6 +66,15 @@ def call_model(
         report={"loss": "float32", **{metric.name: metric.type for metric in judged.metrics}, "examples": "float32"},
         functions=functions,
     )
+
+
+def by_place(model: Any, given: Any) -> Any:
+    """Losses, labels or factors given by the names of outputs that are a list, as Keras takes them: in their order."""
+    names = getattr(model, "output_names", None)
+    is_list = isinstance(getattr(model, "output", None), list | tuple)
+    if is_list and names and isinstance(given, Mapping) and set(given) == set(names):
+        return [given[name] for name in names]
+    return given
 
 
 class Calls:
@@ -143,8 +152,23 @@ def _variables(model: Any) -> dict[FieldPath, Any]:
     paths = [tuple(each.path.split("/")) for each in found]
     if all(path[0] == model.name and len(path) > 1 for path in paths):  # as a model that is part of none has them
         paths = [path[1:] for path in paths]
+    paths = _told_apart(paths)
     verify_no_clash(paths)
     return {field_path(path): each for path, each in zip(paths, found, strict=True)}
+
+
+def _told_apart(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Paths of which no two are equal, as those of two layers of one name are: the second layer has `_1` behind it."""
+    taken = {path[0] for path in paths}
+    names: dict[tuple[str, int], str] = {}
+    found: list[tuple[str, ...]] = []
+    for k, path in enumerate(paths):
+        before = paths[:k].count(path)
+        if before and (path[0], before) not in names:
+            names[path[0], before] = next(name for number in count(1) if (name := f"{path[0]}_{number}") not in taken)
+            taken.add(names[path[0], before])
+        found.append((names.get((path[0], before), path[0]), *path[1:]))
+    return found
 
 
 def _without_derivative(predicted: Any) -> Any:
@@ -221,10 +245,11 @@ class _Judged:
 
         count = tf.shape(tf.nest.flatten(x)[0])[0]
         own = None if rows is None else tf.range(count) < rows
+        labels = by_place(self.calls.model, y)
         if own is None:
-            judged = objective_of(self.loss, self.factors)(y, predicted)
+            judged = objective_of(self.loss, self.factors)(labels, predicted)
         else:
-            judged = padded_objective_of(self.loss, self.factors)(y, predicted, own)
+            judged = padded_objective_of(self.loss, self.factors)(labels, predicted, own)
         loss = tf.add_n([judged, *penalties])
         examples = tf.cast(count if rows is None else rows, tf.float32)
         found = {"examples": [examples], "loss": [examples * loss]}
@@ -256,7 +281,9 @@ def _batched(
     import tensorflow as tf
 
     form = None if mixing else _traced(padded, [*specs, tf.TensorSpec([], tf.int32)])
-    return TensorFlowExtern(_traced(function, specs), padded=form, apart=mixing)
+    traced = _traced(function, specs)
+    traced.get_concrete_function()  # what cannot be traced is said where the model is taken in
+    return TensorFlowExtern(traced, padded=form, apart=mixing)
 
 
 def _traced(function: Callable[..., Any], specs: Sequence[Any]) -> Any:

@@ -168,6 +168,13 @@ def spec_missing(model: str) -> DiagnosticError:
     )
 
 
+def kept_otherwise(model: str, constraints: Sequence[str], stateful: Sequence[str]) -> str:
+    """The warning for a called model of what Keras would do between the steps of its own training."""
+    said = [f"the constraint of `{name}` is not kept to" for name in constraints]
+    said += [f"`{name}` is stateful, but begins each batch in the state that it has now" for name in stateful]
+    return f"the model `{model}` is called as it is, and nothing is done between steps: {'; '.join(said)}"
+
+
 def model_failed(model: str, reason: str) -> DiagnosticError:
     """A model that Keras cannot call with a batch of the spec."""
     return _error(
@@ -279,3 +286,8 @@ def not_a_program(found: str) -> DiagnosticError:
 def not_a_number(setting: str, found: object) -> DiagnosticError:
     """A setting of an algorithm that is no finite number."""
     return _error("FED1033", f"`{setting}` is {found!r}", hint=f"give a number: `{setting}=0.1`")
+
+
+def spec_does_not_fit(found: str, wanted: str) -> DiagnosticError:
+    """An input spec that is none of the model."""
+    return _error("FED1034", f"`input_spec` {found}", wanted, hint="give the specs, or arrays, of a batch of the model")

@@ -140,6 +140,12 @@ def _product(sizes: list[int]) -> int:
 # ---- shapes, chance ----
 
 
+def _flatten(step: Step, _: Weight) -> Piece:
+    if len(step.before) > 1:
+        _verify(step, "data_format", step.layer.data_format, "channels_last")
+    return Piece("flatten({x})")
+
+
 def _reshape(step: Step, _: Weight) -> Piece:
     return Piece(f"reshape({{x}}, [{', '.join(['n', *map(str, step.after)])}])")
 
@@ -319,7 +325,7 @@ LAYERS: Mapping[str, Row] = {
     "Dropout": _dropout,
     "ELU": lambda step, _: Piece(f"elu({{x}}, alpha = {float(step.layer.alpha)!r})"),
     "Embedding": _embedding,
-    "Flatten": lambda _, weight: Piece("flatten({x})"),
+    "Flatten": _flatten,
     "GRU": _gru,
     "GlobalAveragePooling1D": partial(_global_pooling, function="reduce_mean"),
     "GlobalAveragePooling2D": partial(_global_pooling, function="reduce_mean"),
@@ -362,9 +368,10 @@ def activate(activation: str, value: str) -> str:
 def _verify_plain(step: Step) -> None:
     """Nothing that Keras does around a layer of any kind: penalties, constraints, other precisions."""
     _verify(step, "dtype", getattr(step.layer, "compute_dtype", "float32"), "float32")
-    for option, value in sorted(vars(step.layer).items()):
-        if option.endswith(("_regularizer", "_constraint")):
-            _verify(step, option, value, None)
+    for holder in (step.layer, getattr(step.layer, "cell", None)):  # a recurrent layer's cell has its weights
+        for option, value in sorted(vars(holder).items() if holder else ()):
+            if option.endswith(("_regularizer", "_constraint")):
+                _verify(step, option, value, None)
 
 
 def _verify(step: Step, option: str, value: object, wanted: object) -> None:

@@ -55,7 +55,7 @@ LOSSES: Sequence[Loss] = (
         "softplus({scores}) - {y} * {scores}",
         "sigmoid",
         "float32",
-        {"accuracy": "cast[float32](({scores} > 0.0) == ({y} > 0.5))", **DISTANCES},
+        {"accuracy": "cast[float32](cast[float32]({scores} > 0.0) == {y})", **DISTANCES},
         ("binary_accuracy",),
     ),
     Loss("mean_squared_error", SQUARED, "", "float32", DISTANCES, ()),
@@ -86,12 +86,21 @@ def find_loss(given: Any) -> Found:
     return Found(rows[_plain(name)], bool(options.get("from_logits", False)))
 
 
-def find_metrics(given: Sequence[Any], loss: Loss) -> dict[str, str]:
-    """Field and expression of each metric; without any, the accuracy where there is one."""
-    if not given:
-        return {name: value for name, value in loss.metrics.items() if name == "accuracy"}
-    values = [loss.metrics[_metric_name(each, loss)] for each in given]
-    return dict(zip(metric_fields(given), values, strict=True))
+SEVERAL = "cast[float32](arg_max({scores}, axis = -1) == arg_max({y}, axis = -1))"
+"""What Keras takes "accuracy" for, whatever the loss, where labels are as many as scores, and more than one."""
+
+
+def find_metrics(given: Sequence[Any], loss: Loss, output: Shape) -> dict[str, str]:
+    """Field and expression of each metric of a model with outputs of this shape; without any, the accuracy where there
+    is one."""
+    named = given or ["accuracy"] * ("accuracy" in loss.metrics)
+    values = [
+        SEVERAL
+        if loss.labels == "float32" and output[-1:] not in ((), (1,)) and str(each) in ("accuracy", "acc")
+        else loss.metrics[_metric_name(each, loss)]
+        for each in named
+    ]
+    return dict(zip(metric_fields(named), values, strict=True))
 
 
 def _metric_name(given: Any, loss: Loss) -> str:

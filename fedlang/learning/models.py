@@ -16,7 +16,7 @@ from fedlang.embed.loading import Package, package_of
 from fedlang.embed.origins import Origin
 from fedlang.embed.records import Record
 from fedlang.learning import errors
-from fedlang.learning.called import call_model
+from fedlang.learning.called import by_place, call_model
 from fedlang.learning.layers import KNOWN_LAYERS
 from fedlang.learning.losses import KNOWN_LOSSES, default_labels, find_loss, find_metrics
 from fedlang.learning.objectives import Factors, factors_of
@@ -104,9 +104,12 @@ def from_keras_model(
     their form. Raises `DiagnosticError`.
     """
     verify_is_keras(model)
-    found = _loss_of(model, loss)
-    factors = factors_of(found, loss_weights)
-    made = _made(model, found, input_spec, metrics, factors, translate)
+    found, weights = (by_place(model, each) for each in (_loss_of(model, loss), loss_weights))
+    factors = factors_of(found, weights)
+    asked = [metrics] if isinstance(metrics, str) else metrics
+    made = _made(model, found, input_spec, asked, factors, translate)
+    if made.calls and (text := _kept_otherwise(model)):
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
     if any(str(variable.dtype) == "float64" for variable in made.variables.values()):
         text = f"the model `{model.name}` has weights of float64; the program keeps and averages them as float32"
         warnings.warn(text, RuntimeWarning, stacklevel=2)
@@ -140,7 +143,10 @@ def _translated(model: Any, loss: Any, spec: Any, metrics: Sequence[Any], factor
         raise errors.several_parts(model.name)
     shape = example_shape(model, given_x)
     if not model.built:
-        model.build((None, *shape))
+        try:
+            model.build((None, *shape))
+        except Exception as error:  # whatever the layers' code raises
+            raise errors.model_failed(model.name, f"{type(error).__name__}: {error}") from error
     found = find_loss(loss)
     if factors is not None:
         raise errors.unknown_loss(f"{found.loss.name} with loss_weights = {factors!r}", KNOWN_LOSSES)
@@ -151,7 +157,7 @@ def _translated(model: Any, loss: Any, spec: Any, metrics: Sequence[Any], factor
     y = default_labels(found.loss, steps[-1].after)
     if given_y is not None:
         y = Part(y.dtype, tuple(int(size) for size in tuple(given_y.shape)[1:]))
-    return translate(model.name, steps, x, y, found, find_metrics(metrics, found.loss))
+    return translate(model.name, steps, x, y, found, find_metrics(metrics, found.loss, steps[-1].after))
 
 
 def _called(model: Any, loss: Any, spec: Any, metrics: Sequence[Any], factors: Factors) -> Translation:
@@ -179,6 +185,14 @@ def from_compiled_keras_model(model: Any, sample_batch: Any, *, translate: bool 
     metrics = [metric for each in given for metric in _flat(each)]
     weights = _plain(compiled.get("loss_weights"))
     return from_keras_model(model, None, sample_batch, metrics, loss_weights=weights, translate=translate)
+
+
+def _kept_otherwise(model: Any) -> str:
+    """What a call does not do and Keras's own training does, as a warning; "" where it is the same."""
+    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else model.layers
+    constraints = [each.path for each in model.trainable_variables if getattr(each, "constraint", None) is not None]
+    stateful = [each.name for each in layers if getattr(each, "stateful", False) is True and hasattr(each, "cell")]
+    return errors.kept_otherwise(model.name, constraints, stateful) if constraints or stateful else ""
 
 
 def _flat(given: Any) -> list[Any]:

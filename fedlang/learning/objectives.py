@@ -76,7 +76,7 @@ def padded_objective_of(loss: Any, factors: Factors = None) -> PaddedObjective:
         if total:
             return tf.reduce_sum(kept)
         count = tf.reduce_sum(tf.cast(own, tf.float32)) * tf.cast(tf.reduce_prod(tf.shape(each)[1:]), tf.float32)
-        return tf.reduce_sum(kept) / count
+        return tf.math.divide_no_nan(tf.reduce_sum(kept), count)  # 0 of no examples, as in Keras
 
     return objective
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from fedlang.learning import errors
 from fedlang.learning.wiring import Shape
+from fedlang.types.dtypes import DTYPES
 
 NARROW = {"int64": "int32", "uint32": "int32", "uint64": "int32", "float64": "float32"}
 """Dtypes of data that are read as another: values that do not fit are an error when a client is read."""
@@ -56,6 +57,8 @@ def shaped(part: Any) -> Any:
 def dtype_of(part: Any) -> str:
     """The name of the dtype that examples have in the program."""
     name = str(getattr(part.dtype, "name", part.dtype))
+    if name not in DTYPES:
+        raise errors.spec_does_not_fit(f"has values of {name}", f"there is {', '.join(DTYPES[:-1])}")
     return NARROW.get(name, name)
 
 
@@ -67,4 +70,8 @@ def example_shape(model: Any, given: Any | None) -> Shape:
     sizes = tuple(shape)[1:]
     if len(tuple(shape)) < 2 or any(size is None for size in sizes):
         raise errors.unknown_size(model.name, tuple(shape))
+    own = tuple(model.inputs[0].shape)[1:] if model.built and model.inputs else sizes
+    if len(own) != len(sizes) or any(known not in (None, size) for known, size in zip(own, sizes, strict=False)):
+        wanted = f"`{model.name}` takes {list(own)}"
+        raise errors.spec_does_not_fit(f"has an `x` of shape {list(sizes)} an example", wanted)
     return tuple(int(size) for size in sizes)

@@ -81,6 +81,11 @@ def variables_of(name: str, steps: tuple[Step, ...]) -> dict[FieldPath, Any]:
     found = {field_path((*step.path, weight.name)): weight for step in trained for weight in step.weights}
     if not found:
         raise errors.nothing_to_train(name)
+    owners: dict[int, Step] = {}
+    for step in trained:
+        for weight in step.weights:
+            if owners.setdefault(id(weight), step).path != step.path:
+                raise errors.unsupported_option("/".join(step.path), step.kind, weight.name, "shared", "its own")
     return found
 
 
@@ -111,11 +116,30 @@ def _forward(
     loss = found.loss
     is_last = bool(loss.activation) and pieces[-1].activation == loss.activation
     if loss.activation and not is_last and not found.from_logits:
+        if _comes_of(loss.activation, steps, pieces):
+            last = steps[-1]
+            wanted = f"{loss.activation} in the last layer"
+            raise errors.unsupported_option("/".join(last.path), last.kind, "output", "probabilities", wanted)
         raise errors.loss_without_activation(loss.name, loss.activation, pieces[-1].activation)
     if is_last:
         pieces[-1] = replace(pieces[-1], activation="linear")
     name = "logits" if loss.activation else "outputs"
     return Forward(name, steps, tuple(pieces), x, first_dtype(steps), loss.activation if is_last else "linear", types)
+
+
+def _comes_of(activation: str, steps: tuple[Step, ...], pieces: Sequence[Piece]) -> bool:
+    """Whether layers without weights make the output of values with this activation: a mean of probabilities, say."""
+    waiting, looked_at = [len(steps) - 1], {INPUT}
+    while waiting:
+        place = waiting.pop()
+        if place in looked_at:
+            continue
+        looked_at.add(place)
+        if pieces[place].activation == activation:
+            return True
+        if not steps[place].weights:
+            waiting += steps[place].takes
+    return False
 
 
 def _verify_statistics(steps: tuple[Step, ...], pieces: Sequence[Piece]) -> None:

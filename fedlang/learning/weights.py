@@ -28,9 +28,13 @@ def _nested(leaves: Mapping[FieldPath, Weights]) -> Record:
 
 
 def by_keras_path(variables: Mapping[FieldPath, Any], weights: Mapping[str, Any]) -> dict[str, Weights]:
-    """Arrays by the variables' paths in Keras."""
+    """Arrays by the variables' paths in Keras; by their fields, where layers of one name have the same paths."""
     found = _fitting(variables, weights)
-    return {variables[path].path: leaf for path, leaf in found.items()}
+    names = [variables[path].path for path in found]
+    return {
+        name if names.count(name) == 1 else "/".join(path): leaf
+        for name, (path, leaf) in zip(names, found.items(), strict=True)
+    }
 
 
 def assign(variables: Mapping[FieldPath, Any], weights: Mapping[str, Any]) -> None:
@@ -55,7 +59,11 @@ def _fitting(variables: Mapping[FieldPath, Any], weights: Mapping[str, Any]) -> 
 
 def _leaves(weights: Any, path: FieldPath) -> Iterator[tuple[FieldPath, Weights]]:
     if not isinstance(weights, Mapping):
-        yield path, np.asarray(weights, np.float32)
+        try:
+            yield path, np.asarray(weights, np.float32)
+        except (TypeError, ValueError):
+            shown = f"`{_shown(path)}` is a {type(weights).__name__}, no array of numbers"
+            raise errors.weights_do_not_fit([], [], [shown]) from None
         return
     for name, inner in weights.items():
         yield from _leaves(inner, (*path, name))

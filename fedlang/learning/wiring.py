@@ -23,8 +23,8 @@ OPERATORS = ("Add", "Subtract", "Multiply", "Maximum", "Minimum")
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a layer: the names that lead to it, the places of the values it takes, their shapes and that of what
-    it gives, without the axis of the batch."""
+    """One call of a layer: the names that lead to it, where it was met first; the places of the values it takes, their
+    shapes and that of what it gives, without the axis of the batch."""
 
     layer: Any
     path: tuple[str, ...]
@@ -87,6 +87,7 @@ class _Walk:
     shape: Shape
     known: Sequence[str]
     steps: list[Step] = field(default_factory=list)
+    paths: dict[int, tuple[str, ...]] = field(default_factory=dict)  # to each layer, where it was met first
 
     def through(self, model: Any, path: tuple[str, ...], given: tuple[int, ...]) -> int:
         """The place of what a model gives for the values at these places."""
@@ -118,6 +119,7 @@ class _Walk:
         if type(layer).__name__ == "InputLayer":
             return given[0]
         _verify_layer(layer, self.known)
+        here = self.paths.setdefault(id(layer), here)
         shapes = tuple(self.shape if place == INPUT else self.steps[place].after for place in given)
         self.steps.append(Step(layer, here, given, shapes, _shape_after(layer, shapes)))
         return len(self.steps) - 1

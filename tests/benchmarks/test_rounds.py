@@ -66,9 +66,20 @@ def test_contenders_take_turns() -> None:
 def test_a_turn_is_as_long_as_asked_and_gives_the_mean() -> None:
     order: list[str] = []
     turns = interleaved({"a": Counted("a", 0.3, order)}, Effort(rounds=1, least=1.0, most=100.0))
-    assert len(order) == 4
+    assert len(order) == 1 + 4, "the first is not counted: it is short, and others ran before it"
     assert turns["a"] == [Turn(pytest.approx(0.3), pytest.approx(0.15), 1.0)]
     assert mean_of([Turn(1, 2, 5), Turn(3, 4, 6)]) == Turn(2, 3, 6)
+
+
+def test_what_others_left_behind_is_not_counted_of_short_rounds() -> None:
+    class Cold(Counted):
+        def run_round(self) -> Turn:
+            found = super().run_round()
+            return found if len(self.order) % 2 == 0 else Turn(3 * found.wall, 3 * found.cpu, found.norm)
+
+    for seconds, expected in ((0.1, [0.1, 0.1]), (1.0, [3.0, 1.0])):
+        turns = interleaved({"a": Cold("a", seconds, [])}, Effort(rounds=2, least=0.0, most=100.0))
+        assert [turn.wall for turn in turns["a"]] == pytest.approx(expected)
 
 
 def test_who_has_used_up_its_time_has_had_one_turn() -> None:

@@ -18,7 +18,7 @@ from fedlang.ir.graph import Node
 from .attributes import flag
 from .lanes import ALIKE, MASKED, NARROW
 from .scope import Scope, extent
-from .start import tf
+from .start import has_gpu, tf
 from .structural import Lowered, at_least, stride_options
 
 
@@ -70,7 +70,7 @@ LONG = 64  # rows from which they do
 def _are_columns(a: Any, b: Any) -> bool:
     """Whether products of the transposed `a` and `b` have many rows of few columns, which come faster transposed."""
     rows, columns = a.shape[-1], b.shape[-1]
-    suits = not MASKED and a.dtype == tf.float32 and len(a.shape) == len(b.shape) == 3
+    suits = not MASKED and not has_gpu() and a.dtype == tf.float32 and len(a.shape) == len(b.shape) == 3
     return suits and rows is not None and rows >= LONG and columns in SLOW
 
 

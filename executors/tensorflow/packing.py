@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedlang.passes.batch import Batched, Feed
-from fedlang.run.sequences import LeafValue, SequenceValue
+from fedlang.run.sequences import LeafValue
 from fedlang.run.values import numpy_dtype
 
 from .dtypes import hidden_axes
@@ -23,7 +23,7 @@ from .kept import Numbers
 from .lanes import filled
 from .layout import Group, Layout, sequences_of
 from .numbering import numbered
-from .places import Place, form_of, table_of
+from .places import form_of, table_of
 from .store import Store
 
 T = TypeVar("T")
@@ -85,26 +85,20 @@ class Packer:
             starts = self._for_lanes([store.place(each).start for each in sequences])
             return lengths, np.where(live, starts + step, np.int32(0))
         batches = [each[0] for each in sequences]
-        places = self._places(store, sequences, batches)
+        form = form_of(batches, self.lanes, self.columns) if store.is_read_in_place else None
+        together = None if form is None else store.together(sequences, form)
+        places = [store.place(each) for each in sequences] if together is None else together
         found = numbered(places, batches)
         at = np.where(live, self._for_lanes(found.first.tolist()) + step, 0)
         first = np.where(live, found.splits[at], np.int32(0))
         counts = np.where(live, found.splits[at + 1] - first, np.int32(0))
-        table = table_of(places, batches, self.lanes, self.columns)
+        table = table_of(places, form)
         if table is not None:
             return lengths, table.numbers(), counts
         column = np.arange(filled(int(counts.max(initial=0)), self.columns), dtype=np.int32)
         own = column < counts[..., None]
         rows = np.append(np.int32(0), found.rows)
         return lengths, rows[np.where(own, first[..., None] + column + np.int32(1), np.int32(0))], counts
-
-    def _places(
-        self, store: Store, clients: list[tuple[SequenceValue, ...]], batches: list[SequenceValue]
-    ) -> list[Place]:
-        """Where the clients' rows are; together, where all are new and are read batch by batch."""
-        form = form_of(batches, self.lanes, self.columns) if store.is_read_in_place else None
-        places = None if form is None else store.together(clients, form)
-        return [store.place(each) for each in clients] if places is None else places
 
     def _stacked(self, parameter: int, clients: Clients) -> NDArray[Any]:
         type = self.layout.tensor(parameter)

@@ -130,10 +130,11 @@ def batch_of(leaf: SequenceValue) -> int | None:
     return first if 0 < sizes[-1] <= first and np.all(sizes[:-1] == first) else None
 
 
-def table_of(places: Sequence[Place], clients: Sequence[SequenceValue], lanes: int, columns: int) -> Table | None:
-    """The table that a chunk of clients with these places and batches reads step by step; None where there is none."""
+def table_of(places: Sequence[Place], form: Form | None) -> Table | None:
+    """The table that a chunk of clients at these places reads step by step, if they are to have one of this form; None
+    where there is none."""
     table = places[0].table if places else None
-    if table is None or any(place.table is not table for place in places):
+    if table is None or table.form != form or any(place.table is not table for place in places):
         return None
     in_order = all(place.start == table.start + lane * table.form.width for lane, place in enumerate(places))
-    return table if in_order and form_of(clients, lanes, columns) == table.form else None
+    return table if in_order else None

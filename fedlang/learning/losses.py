@@ -29,6 +29,9 @@ class Loss:
     accuracies: tuple[str, ...]
 
 
+SEVERAL = "cast[float32](arg_max({scores}, axis = -1) == arg_max({y}, axis = -1))"
+"""What Keras takes "accuracy" for, whatever the loss, where labels are as many as scores, and more than one."""
+
 SQUARED = "square({predicted} - {y})"
 DISTANCES = {"mean_squared_error": SQUARED, "mean_absolute_error": "abs({predicted} - {y})"}
 ALIASES = {"acc": "accuracy", "mse": "mean_squared_error", "mae": "mean_absolute_error"}
@@ -47,7 +50,7 @@ LOSSES: Sequence[Loss] = (
         "-reduce_sum({y} * log_softmax({scores}), axis = -1)",
         "softmax",
         "float32",
-        {"accuracy": "cast[float32](arg_max({scores}, axis = -1) == arg_max({y}, axis = -1))", **DISTANCES},
+        {"accuracy": SEVERAL, **DISTANCES},
         ("categorical_accuracy",),
     ),
     Loss(
@@ -84,10 +87,6 @@ def find_loss(given: Any) -> Found:
     if options.get("reduction", REDUCTIONS[0]) not in REDUCTIONS:
         raise errors.unknown_loss(f"{name} with reduction = {options['reduction']!r}", KNOWN_LOSSES)
     return Found(rows[_plain(name)], bool(options.get("from_logits", False)))
-
-
-SEVERAL = "cast[float32](arg_max({scores}, axis = -1) == arg_max({y}, axis = -1))"
-"""What Keras takes "accuracy" for, whatever the loss, where labels are as many as scores, and more than one."""
 
 
 def find_metrics(given: Sequence[Any], loss: Loss, output: Shape) -> dict[str, str]:

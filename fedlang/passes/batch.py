@@ -54,7 +54,8 @@ class Feed:
     "shared"   as it is
     "stacked"  the clients' tensors, [C, …], padded with zeros
     "store"    the rows of all clients one behind the other, after one zero row
-    "rows"     int32 [L, C] or [L, C, B]: the numbers of the rows of each element in the store, 0 for padding
+    "rows"     int32 [L, C] or [L, C, B]: the numbers of the rows of each element in the store, for padding 0 or
+               that of another zero row
     "counts"   int32 [L, C]: how many of the B rows of an element are its own
     "length"   int32 [C]: the size of axis `axis` of the parameter, or the length of the sequence where it is -1
     """

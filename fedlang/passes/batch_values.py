@@ -62,7 +62,7 @@ class Items:
     """A sequence that differs from client to client: numbers of rows in a store that all share.
 
     `rows` is int32 [L, C], or [L, C, B] where an element is a range of rows (then `counts`, [L, C], says how many of
-    the B are its own); number 0 is the zero row, so padding costs no mask. `length` is int32 [C]. Time comes first: a
+    the B are its own); padding is numbers of zero rows, and costs no mask. `length` is int32 [C]. Time comes first: a
     fold takes slices of it.
     """
 

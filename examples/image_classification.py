@@ -22,9 +22,10 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import tensorflow as tf
+import fedlang as fl  # before TensorFlow: it sets it up to be fast
 
-import fedlang as fl
+# isort: split
+import tensorflow as tf
 
 fl.federated_computation(lambda: "Hello, World!")()
 

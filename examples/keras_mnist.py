@@ -3,9 +3,10 @@
 fed train examples/keras_mnist.py --data mnist --rounds 30 -v
 """
 
-import keras
+import fedlang as fl  # before Keras: it sets TensorFlow up to be fast
 
-import fedlang as fl
+# isort: split
+import keras
 
 keras.utils.set_random_seed(1)
 network = keras.Sequential(

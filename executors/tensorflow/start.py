@@ -56,8 +56,8 @@ def _came_too_early() -> bool:
 
 if _came_too_early():
     warnings.warn(
-        "TensorFlow was imported before fedlang, and multiplies small matrices slowly: a round may take twice as long. "
-        "Import fedlang first, or set TF_ENABLE_ONEDNN_OPTS=1",
+        "TensorFlow, which Keras imports, was imported before fedlang, and multiplies small matrices slowly: "
+        "a round may take twice as long. Import fedlang first, or set TF_ENABLE_ONEDNN_OPTS=1",
         RuntimeWarning,
         stacklevel=1,
     )

@@ -31,6 +31,7 @@ from fedlang.run.errors import (
     overflow,
     shapes_differ,
 )
+from fedlang.run.estimates import Estimate
 from fedlang.run.exact import ExactSum, Scan
 from fedlang.run.executor import LocalWork, Sink, value_of
 from fedlang.run.parts import Numbers, Part
@@ -69,8 +70,9 @@ class Numeric:
     aggregate: Aggregate
     empty_shape: tuple[int, ...]
     otherwise: LeafValue | None = None
+    cohort: int = 0
     first: tuple[str, tuple[int, ...]] | None = None
-    scanned: tuple[Part, Scan] | None = None
+    scanned: tuple[Part, Scan | Estimate] | None = None
 
     @property
     def dtype(self) -> str:
@@ -98,36 +100,46 @@ class Numeric:
             raise error
         return [self.otherwise]
 
-    def scan(self, part: Part) -> Scan:
-        """The values looked through; once, where `offenders` and `add` get the same clients."""
-        if self.scanned is None or self.scanned[0] is not part:
-            self.scanned = part, Scan(self.stacked(part))
+    def scan(self, kept: Part, of: Part) -> Scan | Estimate:
+        """The values of the clients of a chunk who count, looked through; once, where `offenders` and `add` get the
+        same. They are summed up at once where there will be no more."""
+        if self.scanned is None or self.scanned[0] is not kept:
+            values, weights = self.stacked(kept), None if kept.weights is None else kept.weights.values
+            is_whole = len(of.ids) == self.cohort and Estimate.suits(values, weights)
+            self.scanned = kept, Estimate(values, weights) if is_whole else Scan(values)
         return self.scanned[1]
 
-    def not_finite_rows(self, kept: Part, rows: Sequence[int]) -> Offenders:
+    def not_finite_rows(self, kept: Part, of: Part, rows: Sequence[int]) -> Offenders:
         """Rows that have NaN or an infinity, of the clients who are counted; `rows` are their places in the chunk."""
-        if self.scan(kept).is_finite:
+        if self.scan(kept, of).is_finite:
             return {}
         bad = [k for k, row in enumerate(self.stacked(kept)) if not np.isfinite(row).all()]
         return {rows[k]: not_finite(kept.ids[k], self.aggregate.path, self.aggregate.span) for k in bad}
+
+    def added(self, total: ExactSum | Estimate | None, kept: Part, of: Part) -> ExactSum | Estimate:
+        """The total with the values of the clients of a chunk who count."""
+        found, self.scanned = self.scan(kept, of), None
+        if isinstance(found, Estimate):
+            return found
+        assert not isinstance(total, Estimate), "a chunk of the whole cohort is the only one"
+        total = total or ExactSum(self.stacked(kept).shape[1:], numpy_dtype(self.dtype))
+        total.add(found, None if kept.weights is None else kept.weights.factors)
+        return total
 
 
 @dataclass(slots=True, eq=False)
 class FloatSum(Numeric):
     """The rounded exact sum."""
 
-    total: ExactSum | None = None
+    total: ExactSum | Estimate | None = None
 
     def offenders(self, part: Part) -> Offenders:
         """Values that are not finite."""
-        return self.not_finite_rows(part, range(len(part.ids)))
+        return self.not_finite_rows(part, part, range(len(part.ids)))
 
     def add(self, part: Part) -> None:
         """Adds exactly."""
-        if self.total is None:
-            self.total = ExactSum(self.stacked(part).shape[1:], numpy_dtype(self.dtype))
-        self.total.add(self.scan(part))
-        self.scanned = None
+        self.total = self.added(self.total, part, part)
 
     def results(self) -> list[LeafValue]:
         """The sum; zeros over no clients."""
@@ -146,7 +158,7 @@ def _in_range(values: Numbers, kind: str, aggregate: Aggregate, dtype: str) -> N
 class Mean(Numeric):
     """The rounded quotient of exact sums. A client of weight zero is not looked at."""
 
-    total: ExactSum | None = None
+    total: ExactSum | Estimate | None = None
     weights: Fraction = Fraction(0)
     clients: int = 0
     counting: tuple[Part, Part] | None = None  # a chunk, and of it the clients who count
@@ -159,7 +171,7 @@ class Mean(Numeric):
         if weights is not None:
             for k in weights.wrong():
                 found[k] = bad_weight(part.ids[k], weights.values[k].item(), self.aggregate.span)
-        return found | (self.not_finite_rows(kept, rows) if rows else {})
+        return found | (self.not_finite_rows(kept, part, rows) if rows else {})
 
     def add(self, part: Part) -> None:
         """Adds products and weights exactly."""
@@ -167,11 +179,9 @@ class Mean(Numeric):
         kept = self._kept(part)
         if not kept.ids:
             return
-        if self.total is None:
-            self.total = ExactSum(self.stacked(kept).shape[1:], numpy_dtype(self.dtype))
-        self.total.add(self.scan(kept), None if kept.weights is None else kept.weights.factors)
+        self.total = self.added(self.total, kept, part)
         self.weights += len(kept.ids) if kept.weights is None else kept.weights.total
-        self.scanned = self.counting = None
+        self.counting = None
 
     def results(self) -> list[LeafValue]:
         """The mean, or `otherwise` where there is no client or no weight."""
@@ -241,7 +251,7 @@ class SecureSum(Numeric):
 
     def __post_init__(self) -> None:
         kind = FloatSum if self.dtype in FLOATS else IntegerSum
-        self.inner = kind(self.aggregate, self.empty_shape)
+        self.inner = kind(self.aggregate, self.empty_shape, cohort=self.cohort)
 
     def offenders(self, part: Part) -> Offenders:
         """Values outside the range; NaN is outside of every range."""
@@ -437,10 +447,10 @@ def accumulator_of(aggregate: Aggregate, around: Surroundings) -> Accumulator:
     assert isinstance(aggregate.type, Tensor), "numbers are aggregated one tensor at a time"
     otherwise = around.prepared[aggregate.otherwise] if aggregate.otherwise >= 0 else None
     if aggregate.kind == "secure_sum":
-        return SecureSum(aggregate, around.empty_shape, bounds=(captured[0], captured[1]))
+        return SecureSum(aggregate, around.empty_shape, cohort=around.cohort, bounds=(captured[0], captured[1]))
     if aggregate.kind == "sum" and aggregate.type.dtype in INTEGERS:
         return IntegerSum(aggregate, around.empty_shape)
-    return NUMERIC[aggregate.kind](aggregate, around.empty_shape, otherwise)
+    return NUMERIC[aggregate.kind](aggregate, around.empty_shape, otherwise, around.cohort)
 
 
 GRAPHS = ("zero", "accumulate", "merge", "report")

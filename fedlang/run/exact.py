@@ -59,6 +59,11 @@ class _Rooms(threading.local):
 _rooms = _Rooms()
 
 
+def room(shape: tuple[int, ...]) -> Doubles:
+    """Room for a tile in doubles, which whoever asks for it next in this thread writes over."""
+    return _room(_rooms.tile, shape)
+
+
 def _room(memory: Floats, shape: tuple[int, ...], dtype: Any = np.float64) -> Floats:
     """Room for an array, which whoever asks for the same memory next writes over."""
     count = math.prod(shape)
@@ -268,7 +273,7 @@ def _bounds(tile: Floats) -> tuple[float, int]:
 
 def _widened(tile: Floats) -> Doubles:
     """The tile in doubles, to be worked on."""
-    wide = _room(_rooms.tile, tile.shape)
+    wide = room(tile.shape)
     wide[...] = tile
     return wide
 

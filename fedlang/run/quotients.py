@@ -53,37 +53,59 @@ def _single_quotient(parts: list[Doubles], weights: list[float]) -> NDArray[np.f
         size += np.abs(part)
     with np.errstate(over="ignore", under="ignore"):
         total /= weights[0]
-        slack = size * (SLACK / weights[0])
-        low, high = (total - slack).astype(np.float32), (total + slack).astype(np.float32)
-        unclear = (low != high) | (np.abs(low) < 2 * TINY)
-        low += np.float32(0)  # a sum that is exactly zero is 0.0
-        open_ones = np.flatnonzero(unclear & (size > 0)) if unclear.any() else ()
-        if len(open_ones):
-            near = [part[open_ones] for part in (parts if len(parts) > 1 else (*parts, np.zeros_like(total)))]
-            low[open_ones] = _nearest_single(settle(near), weights, low[open_ones], high[open_ones])
+        low, high, unclear = enclosed(total, size * (SLACK / weights[0]), size)
+        if len(unclear):
+            near = [part[unclear] for part in (parts if len(parts) > 1 else (*parts, np.zeros_like(total)))]
+            low[unclear] = _nearest_single(settle(near), weights, low[unclear], high[unclear])
     return low
+
+
+def enclosed(
+    value: Doubles, slack: Doubles, size: Doubles
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.intp]]:
+    """Both ends of `value ± slack` as float32, and where they do not tell what all that is between them rounds to.
+
+    Where the size of what was added up is zero, so is the value; a value that is exactly zero is 0.0.
+    """
+    low, high = (value - slack).astype(np.float32), (value + slack).astype(np.float32)
+    unclear = (low != high) | (np.abs(low) < 2 * TINY)
+    unclear &= size > 0
+    low[size == 0] = 0
+    return low, high, np.flatnonzero(unclear)
 
 
 def _nearest_single(
     parts: list[Doubles], weights: list[float], low: NDArray[np.float32], high: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """S / W as float32, which is between `low` and `high`, of a settled S.
+    """S / W as float32, which is between `low` and `high`, of a settled S."""
+    if len(parts) > 2 or len(weights) > 1 or not middles_are_exact(weights[0], low, high):
+        return narrow(*divide(parts, weights), np.dtype(np.float32))
+    return nearer(low, high, (parts[0] - middles(low, high, weights[0])) + parts[1])
 
-    Of two neighbours it is told by the sign of S - m W, m being the middle between them: m has 25 bits and W mostly no
-    more than 28, so m W is exact, and so is its difference to the first part, which is near it. Means of few clients
-    are such a middle often enough.
+
+def middles_are_exact(weight: float, low: NDArray[np.float32], high: NDArray[np.float32]) -> bool:
+    """Whether all are pairs of neighbours, and the middles between them times the weight are doubles.
+
+    Of two neighbours S / W is told by the sign of S - m W, m being the middle between them: m has 25 bits and W mostly
+    no more than 28, so m W is exact, and so is its difference to the first part of S, which is near it. Means of few
+    clients are such a middle often enough.
     """
     neighbours = (np.nextafter(low, np.float32(np.inf)) == high) & (np.abs(low) >= 2 * TINY)
-    neighbours &= np.isfinite(low) & np.isfinite(high)
-    if len(parts) > 2 or len(weights) > 1 or not _has_bits(weights[0], 28) or not neighbours.all():
-        return narrow(*divide(parts, weights), np.dtype(np.float32))
-    middle = (low.astype(np.float64) + high) / 2
-    side = (parts[0] - middle * weights[0]) + parts[1]
+    return has_bits(weight, 28) and bool((neighbours & np.isfinite(low) & np.isfinite(high)).all())
+
+
+def middles(low: NDArray[np.float32], high: NDArray[np.float32], weight: float) -> Doubles:
+    """What lies in the middle between neighbours, times the weight."""
+    return (low.astype(np.float64) + high) / 2 * weight
+
+
+def nearer(low: NDArray[np.float32], high: NDArray[np.float32], side: Doubles) -> NDArray[np.float32]:
+    """One of two neighbours, by the sign of what lies between them less their middle; ties go to the even one."""
     is_even = low.view(np.uint32) & np.uint32(1) == 0
     return np.where((side < 0) | ((side == 0) & is_even), low, high)
 
 
-def _has_bits(value: float, count: int) -> bool:
+def has_bits(value: float, count: int) -> bool:
     """Whether a number has so many significant bits at most."""
     return math.ldexp(math.frexp(value)[0], count).is_integer()
 

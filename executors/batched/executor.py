@@ -25,7 +25,7 @@ from ..reference import ReferenceExecutor
 from ..tensorflow.blame import Room, Runnable, warn
 from ..tensorflow.chunks import sequential_work
 from ..tensorflow.guards import guard_rows
-from ..tensorflow.layout import Layout, layout_of
+from ..tensorflow.layout import layout_of
 from ..tensorflow.ready import Ready
 from ..tensorflow.scope import Unsupported
 from ..tensorflow.start import CORES, has_gpu
@@ -103,7 +103,11 @@ class BatchedExecutor:
         except NotBatchable as reason:
             batched, decided = None, self._one_by_one(reason.reason, own)
         label = f"work.{next(self._numbers)}"
-        compiled = self._compile(own, batched, layout, decided, label)
+        if batched is None or decided.name == "sequential":
+            compiled: Runnable = sequential_work(own, varies, label=label)
+        else:
+            even = batch_graph(own, varies, apart=apart, even=True)
+            compiled = compile_vectorised(batched, even, layout, label=label)
         decided = decided if self.chunk is None else replace(decided, chunk=self.chunk)
         found = decided.estimate
         cut = None if decided.name != "blocks" or found is None else cutting(found, self.threads)
@@ -126,11 +130,6 @@ class BatchedExecutor:
             return Strategy("vectorised", "there is a GPU", chunk)
         name, reason, found = choose(batched, own, self.threads, figures)
         return Strategy(name, reason, sequential_size(own) if name == "sequential" else chunk, found)
-
-    def _compile(self, own: Graph, batched: Batched | None, layout: Layout, decided: Strategy, label: str) -> Runnable:
-        if batched is None or decided.name == "sequential":
-            return sequential_work(own, layout.varies, label=label)
-        return compile_vectorised(batched, layout, label=label)
 
     def watched(self, *, measured: bool = True) -> AbstractContextManager[Callable[[], Explanation]]:
         """What runs inside is explained by the function that the block gives, once the block has ended."""

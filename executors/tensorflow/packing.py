@@ -7,7 +7,7 @@ that nobody can change, as those of clients that take part in every round, they 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -56,6 +56,19 @@ class Packer:
         numbers = [self._numbers(*each, clients) for each in zip(self.layout.groups, self.stores, strict=True)]
         shown = [store.tensors() for store in self.stores]  # they may be others once rows were added
         return [self._feed(feed, clients, numbers, shown) for feed in self.own]
+
+    def is_even(self, feeds: Sequence[Any]) -> bool:
+        """Whether all clients of these feeds have parameters of the same sizes, in sequences each element."""
+        widths = {feed.parameter: given.shape[-1] for feed, given in self._with(feeds) if feed.kind == "rows"}
+        for feed, given in self._with(feeds):
+            if feed.kind in ("length", "counts"):
+                size = widths[feed.parameter] if feed.kind == "counts" else given[0]
+                if not np.all(given == size):
+                    return False
+        return True
+
+    def _with(self, feeds: Sequence[Any]) -> Iterator[tuple[Feed, Any]]:
+        return zip(self.own, feeds, strict=True)
 
     def _feed(self, feed: Feed, clients: Clients, numbers: list[tuple[Numbers, ...]], shown: list[list[Any]]) -> Any:
         if feed.kind == "stacked":

@@ -104,11 +104,11 @@ def _rows_at(x: Any, index: Any) -> Any:
         return tf.gather(x, index)
     flat = tf.reshape(index, [-1])
     count, start = tf.size(flat), tf.reduce_sum(flat[:1])  # of no numbers 0
-    inner = [extent(x, axis) for axis in range(1, len(x.shape))]
+    inner = x.shape.as_list()[1:]
 
     def in_place() -> Any:
         part = tf.slice(x, [start, *[0] * len(inner)], [count, *inner])
-        return tf.reshape(part, tf.concat([tf.shape(index), tf.shape(x)[1:]], 0))
+        return tf.reshape(part, tf.concat([tf.shape(index), inner], 0))
 
     follow = tf.reduce_all(tf.equal(flat[1:], flat[:-1] + 1))
     found = tf.cond(follow, in_place, lambda: tf.gather(x, index))

@@ -1,14 +1,19 @@
 """A chunk of clients as one TensorFlow program with an axis of clients: the batched graph, compiled, and its feeds
 made on the host.
 
-Chunks are filled up with dead clients (no elements, zeros) to a multiple of so many that the bits of a client do not
-depend on its chunk (see `lanes.py`).
+Chunks are filled up with the last client again to a multiple of so many that the bits of a client do not depend on its
+chunk (see `lanes.py`).
+
+Where all clients of a chunk take as many steps, and all batches are of one size, no mask is needed. Such chunks run
+another program, of the same operations without their masks, until one comes that is not such: from then on all chunks
+run the one that has them, so that there are two programs at most, and mostly one. The bits are those of either: what
+a mask lets through is what was there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -34,16 +39,19 @@ from .together import calls_tensorflow, calls_together
 from .work import Finished, Readable, finish, nothing
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class VectorisedWork:
-    """A batched graph as a program for chunks."""
+    """A batched graph as a program for chunks. `even`: the same without masks; `is_even`: whether all chunks up to now
+    needed none."""
 
     batched: Batched
     layout: Layout
     function: Traced
+    even: Traced
     sites: tuple[Site, ...]
     packer: Packer
-    lock: Lock
+    lock: Lock = field(default_factory=Lock)
+    is_even: bool = True
 
     @property
     def lanes(self) -> int:
@@ -51,8 +59,8 @@ class VectorisedWork:
         return self.packer.lanes
 
     def traces(self) -> int:
-        """How often the program was traced."""
-        return self.function.traces()
+        """How often the programs were traced."""
+        return self.function.traces() + self.even.traces()
 
     def pack_shared(self, shared: Sequence[LeafValue]) -> list[Any]:
         """The shared values' feeds."""
@@ -62,13 +70,16 @@ class VectorisedWork:
         """The clients' tensors. Data are copied here, so only one thread at a time may do it."""
         with self.lock:
             self.packer.make_room(read)
-            return self.packer.feeds(read.values)
+            feeds = self.packer.feeds(read.values)
+            self.is_even = self.is_even and self.packer.is_even(feeds)
+            return feeds
 
     def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable, *, spread: bool = False) -> Chunk:
         """A packed chunk's results. May be called from several threads at once; `spread` as `Traced` takes it."""
         if not read.tasks:
             return nothing(read, self.batched.count)
-        *results, flags = self.function(*shared, *packed, spread=spread)
+        function = self.even if self.is_even else self.function
+        *results, flags = function(*shared, *packed, spread=spread)
         stores = [host(packed[n]) for n in self.packer.own_stores]
         results = [_apart(result, stores) for result in results]
         stacked = tuple(_own(results, k, sizes) for k, sizes in enumerate(self.batched.sizes))
@@ -90,11 +101,18 @@ def _own(results: list[NDArray[Any]], k: int, sizes: tuple[int, ...]) -> Stacked
     return found
 
 
-def compile_vectorised(batched: Batched, layout: Layout, *, label: str = "work") -> VectorisedWork:
-    """The program of a batched graph; `label` is its name in profiles."""
+def compile_vectorised(batched: Batched, even: Batched, layout: Layout, *, label: str = "work") -> VectorisedWork:
+    """The programs of a batched graph, and of the same for chunks that need no masks; `label` is their name in
+    profiles."""
+    lanes = VECTOR if calls_together(batched.graph) else LANES
+    sites = sites_in(batched.graph)
+    function, without = (_traced(each, layout, lanes, sites, label) for each in (batched, even))
+    packer = Packer(batched, layout, lanes, VECTOR // lanes)
+    return VectorisedWork(batched, layout, function, without, sites, packer)
+
+
+def _traced(batched: Batched, layout: Layout, lanes: int, sites: tuple[Site, ...], label: str) -> Traced:
     graph = batched.graph
-    sites = sites_in(graph)
-    lanes = VECTOR if calls_together(graph) else LANES
     multiples = {batched.clients: lanes} | dict.fromkeys(_widths(batched), VECTOR // lanes)
 
     def run(*feeds: Any) -> list[Any]:
@@ -103,8 +121,7 @@ def compile_vectorised(batched: Batched, layout: Layout, *, label: str = "work")
             results = evaluate(graph, _arguments_of(batched, layout, feeds), scope)
         return [*results, _flags_of(scope, sites, extent(results[0], 0))]
 
-    function = Traced(run, _specs_of(batched, layout), as_written=not calls_tensorflow(graph))
-    return VectorisedWork(batched, layout, function, sites, Packer(batched, layout, lanes, VECTOR // lanes), Lock())
+    return Traced(run, _specs_of(batched, layout), as_written=not calls_tensorflow(graph))
 
 
 def _specs_of(batched: Batched, layout: Layout) -> list[Any]:

@@ -79,14 +79,23 @@ class Batched:
     clients: Atom
 
 
-def batch_graph(graph: Graph, varies: tuple[bool, ...], *, packed: str = "zero", apart: Apart = one_by_one) -> Batched:
+def batch_graph(
+    graph: Graph,
+    varies: tuple[bool, ...],
+    *,
+    packed: str = "zero",
+    apart: Apart = one_by_one,
+    even: bool = False,
+) -> Batched:
     """The graph for all clients; `varies` says which parameters differ. Raises `NotBatchable`.
 
     `packed` "dirty" makes a graph that trusts no padding of its parameters, not even the zero row. `apart` says which
-    functions from Python are called for one client at a time, and why (`batch_externs.py`).
+    functions from Python are called for one client at a time, and why (`batch_externs.py`). An `even` graph is for
+    clients whose parameters have the same sizes, in sequences each element: it has the same feeds, and no masks of
+    these sizes.
     """
     graph = move_maps(graph)
-    batching = Batching(Builder(), fresh_named("clients"), packed=packed, apart=apart)
+    batching = Batching(Builder(), fresh_named("clients"), packed=packed, apart=apart, even=even)
     arguments, feeds = _Parameters(batching, graph, varies).make()
     results = _run(batching, graph, arguments)
     outputs, sizes = _results(batching, graph, results)
@@ -153,7 +162,7 @@ class _Parameters:
         if atom is None or isinstance(atom, Quotient):
             raise NotBatchable(f"a parameter's size {size} is known from nothing simpler")
         node = self._parameter(Tensor(INT, (self.batching.clients,)), Feed("length", parameter, axis))
-        self.batching.bind(size, node, fresh_named(str(size)))
+        self.batching.bind(size, node, fresh_named(str(size)), even=self.batching.even)
 
     def _argument(self, k: int, type: LeafType) -> Known:
         if not self.varies[k]:
@@ -175,7 +184,7 @@ class _Parameters:
             self.groups[key] = self._group(k, type, split)
         rows, length, counts, steps, width, total = self.groups[key]
         store = self._parameter(Tensor(type.element.dtype, (total, *rest)), Feed("store", k))
-        return Items(store, rows, length, counts, type, steps, width)
+        return Items(store, rows, length, counts, type, steps, width, self.batching.even)
 
     def _group(self, k: int, type: Sequence, split: bool) -> tuple[int, int, int | None, Size, Size, Dim]:
         """Numbers of rows, lengths and counts, which sequences of a group share."""

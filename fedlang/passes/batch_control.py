@@ -93,7 +93,7 @@ def _element_of_items(items: Items) -> Element:
 
     def read(inner: Batching, run: Run, numbers: tuple[int, ...], captured: tuple[int, ...]) -> Known:
         if items.counts is not None:
-            inner.bind(shape[0], numbers[1], items.width)
+            inner.bind(shape[0], numbers[1], items.width, even=items.even)
         type = Tensor(items.type.element.dtype, inner.full(shape))
         row = inner.add("gather", (captured[0], numbers[0]), type, in_range=True)
         return Value(row, True, inner.pad_of(shape, inner.packed))
@@ -314,6 +314,7 @@ def _tell(batching: Batching, inner: Batching, atoms: tuple[Atom, ...], outside:
     for atom in atoms:
         inner.lengths[atom] = outside[batching.lengths[atom]]
         inner.padded[atom] = batching.padded[atom]
+        inner.filled |= {atom} & batching.filled
     if batching.live is not None:
         inner.live = outside[batching.live]
 
@@ -342,8 +343,8 @@ def _trips(batching: Batching, over: list[Known], length: Size) -> int | None:
         while isinstance(known, Mapped):
             known = known.sequences[0]
         if isinstance(known, Items):
-            return known.length
-    return batching.length_of(length) if batching.is_ragged(length) else None
+            return None if known.even else known.length
+    return batching.length_of(length) if batching.is_ragged(length) and not batching.is_filled(length) else None
 
 
 def _steps(batching: Batching, known: Known, length: Size) -> Size:

@@ -63,7 +63,7 @@ class Items:
 
     `rows` is int32 [L, C], or [L, C, B] where an element is a range of rows (then `counts`, [L, C], says how many of
     the B are its own); padding is numbers of zero rows, and costs no mask. `length` is int32 [C]. Time comes first: a
-    fold takes slices of it.
+    fold takes slices of it. `even`: there is no padding.
     """
 
     store: int
@@ -73,6 +73,7 @@ class Items:
     type: Sequence
     steps: Size
     width: Size
+    even: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,8 @@ class Batching:
     """The graph being made, and what holds in it.
 
     `live`: bool [C], the clients that take part here; None for all. `packed`: what the padding of parameters holds.
-    `apart`: which functions from Python are called client by client, and why (`batch_externs.py`).
+    `apart`: which functions from Python are called client by client, and why (`batch_externs.py`). `even`: whether all
+    clients' parameters have the same sizes, so that no padding is in them; `filled`: the ragged sizes that are theirs.
     """
 
     builder: Builder
@@ -112,6 +114,8 @@ class Batching:
     span: Span | None = None
     packed: str = "zero"
     apart: Apart = one_by_one
+    even: bool = False
+    filled: set[Atom] = field(default_factory=set)
 
     # Nodes
 
@@ -197,6 +201,10 @@ class Batching:
         """The axes of a local shape whose sizes may differ."""
         return tuple(axis for axis, size in enumerate(shape) if self.is_ragged(size))
 
+    def is_filled(self, size: Size) -> bool:
+        """Whether a size may not differ after all, since the parameters' do not."""
+        return all(atom in self.filled for atom in atoms_of(size) if atom in self.lengths)
+
     def pad_size(self, size: Size) -> Size:
         """The size of an axis in the new graph: at least every client's. It must grow with its parts."""
         if not self.is_ragged(size):
@@ -251,12 +259,13 @@ class Batching:
             dividend = self.elementwise("add", dividend, less_one)
         return self.elementwise("floor_divide", dividend, divisor)
 
-    def bind(self, size: Size, length: int, padded: Size) -> None:
-        """Learns of a ragged size that is one name; what is known already is left."""
+    def bind(self, size: Size, length: int, padded: Size, *, even: bool = False) -> None:
+        """Learns of a ragged size that is one name; what is known already is left. `even`: every client fills it."""
         atom = size.atom if isinstance(size, Dim) else None
         if atom is not None and not isinstance(atom, Quotient) and atom not in self.lengths:
             self.lengths[atom] = length
             self.padded[atom] = padded
+            self.filled |= {atom} if even else set()
 
     # Values
 
@@ -283,7 +292,7 @@ class Batching:
 
     def clean(self, value: Value, shape: tuple[Size, ...], fill: bool | int | float = 0) -> Value:
         """The value with `fill` in its padding, chosen and never multiplied: padding may be NaN."""
-        axes = self.ragged_axes(shape)
+        axes = tuple(axis for axis in self.ragged_axes(shape) if not self.is_filled(shape[axis]))
         if not axes or (value.pad == "zero" and fill == 0):
             return value
         full = self.full(shape)
@@ -304,7 +313,7 @@ class Batching:
 
     def inner(self, builder: Builder) -> Batching:
         """What holds in the body of a loop, before its parameters are there: nothing but the clients."""
-        return Batching(builder, self.clients, span=self.span, packed=self.packed, apart=self.apart)
+        return Batching(builder, self.clients, span=self.span, packed=self.packed, apart=self.apart, even=self.even)
 
 
 def _number(fill: bool | int | float, dtype: str) -> bool | int | float:

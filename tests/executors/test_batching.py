@@ -92,9 +92,34 @@ def hold(graph: Graph, varies: tuple[bool, ...], values: list[tuple[Any, ...]], 
         results = evaluate(batched.graph, feeds_of(batched, varies, values, poison=poison))
         for client, wanted in enumerate(expected):
             compare(own_results(batched, results, client), wanted, f"client {client}, poison {poison}")
+    for client, wanted in enumerate(expected):
+        if not all(is_even(value) for value in values[client]):
+            continue
+        batched = batch_graph(graph, varies, packed="dirty", even=True)
+        results = evaluate(batched.graph, feeds_of(batched, varies, [values[client]] * 2, poison=True))
+        compare(own_results(batched, results, 1), wanted, f"client {client} beside its like")
     if tensorflow:
         for strategy in ("sequential", "vectorised", "blocks"):
             hold_on_tensorflow(graph, varies, values, expected, strategy)
+        hold_without_masks(graph, varies, values)
+
+
+def is_even(value: Any) -> bool:
+    """Whether a client's elements have one size."""
+    return not isinstance(value, Rows) or value.splits is None or len({*np.diff(value.splits)}) == 1
+
+
+def hold_without_masks(graph: Graph, varies: tuple[bool, ...], values: list[tuple[Any, ...]]) -> None:
+    """Clients who are alike have the same bits without masks, and with them: once others came."""
+    shared = [v for v, differs in zip(values[0], varies, strict=True) if not differs]
+    own = [tuple(v for v, differs in zip(each, varies, strict=True) if differs) for each in values]
+    work = BatchedExecutor(strategy="vectorised", threads=1).compile_work(graph, varies)
+    (without,) = work.run(shared, tasks_of([own[0]] * 3))
+    for _ in work.run(shared, tasks_of(own)):
+        pass
+    (masked,) = work.run(shared, tasks_of([own[0]] * 3))
+    for k, (a, b) in enumerate(zip(without.results, masked.results, strict=True)):
+        assert [np.asarray(each).tobytes() for each in a] == [np.asarray(each).tobytes() for each in b], f"result {k}"
 
 
 def hold_on_tensorflow(graph: Graph, varies: tuple[bool, ...], values: Any, expected: Any, strategy: str) -> None:
@@ -466,6 +491,12 @@ def test_training_is_batched_with_few_masks() -> None:
     assert ops.count("matmul") == 2
     assert dict(fold.attributes)["captured"] == 2, "the stores"
     assert "take_along" not in print_graph(graph)
+
+
+def test_training_of_clients_who_are_alike_is_batched_without_masks() -> None:
+    graph, varies, _ = given_batches()
+    assert "select" in print_graph(batch_graph(graph, varies).graph)
+    assert "select" not in print_graph(batch_graph(graph, varies, even=True).graph)
 
 
 def test_weights_that_nobody_writes_stay_one_matrix() -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from fedlang.executors.batched import BatchedExecutor
 from fedlang.executors.batched.cutting import BlockCost, _least, costs_up_to, cut, duration, longest_of
 from fedlang.executors.tensorflow.work import STEP
+from fedlang.run.sequences import Rows
+from tests.executors.test_batching import given_batches
 from tests.executors.training import data_of, tasks_of, training_graph, weights_of
 
 VARIES = (False, False, True, True)
@@ -50,6 +52,26 @@ def test_one_trace_serves_chunks_with_blocks_of_other_sizes(monkeypatch: pytest.
         sizes.append(block)
         run(executor, graph, [int(n) for n in np.random.default_rng(block).integers(0, 40, 50 + block)])
     assert made.work.work.traces() == 1
+
+
+def test_clients_who_are_alike_run_without_masks_until_others_come() -> None:
+    executor, (graph, varies, _) = BatchedExecutor(strategy="vectorised", threads=1), given_batches()
+    made: Any = executor.compile_work(graph, varies)
+    work, rng = made.work.work, np.random.default_rng(3)
+
+    def traced(*sizes: tuple[int, ...]) -> tuple[int, int]:
+        data = [
+            (Rows(rng.random((sum(each), 3), np.float32), np.cumsum([0, *each], dtype=np.int64)),) for each in sizes
+        ]
+        (chunk,) = made.run([np.ones(3, np.float32)], tasks_of(data))
+        assert not chunk.failures
+        return work.even.traces(), work.function.traces()
+
+    assert traced((4, 4), (4, 4)) == (1, 0)
+    assert traced((4,), (4,), (4,)) == (1, 0)
+    assert traced((4, 4), (4, 2)) == (1, 1)
+    assert traced((4, 4), (4, 4)) == (1, 1)
+    assert work.traces() == 2
 
 
 def test_the_longest_clients_are_together(monkeypatch: pytest.MonkeyPatch) -> None:

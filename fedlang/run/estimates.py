@@ -78,18 +78,21 @@ class Estimate:
     def _rounded(self, total: Fraction | None) -> Floats:
         weight = 1.0 if total is None else float(total)
         loss = (len(self.flat) + 8) * LOST / weight  # adding, weights of more than 53 bits, their sum, the division
-        crumbs = float(self.weights.sum()) / weight * TINY
-        result = np.empty(len(self.sums), np.float32)
+        crumbs = float(self.weights.sum()) / weight * float(TINY)
+        least = crumbs + 2 * float(TINY)
+        result, open_ones, above = np.empty(len(self.sums), np.float32), [], []
         with np.errstate(over="ignore", under="ignore"):
             for start in range(0, len(result), QUOTIENTS):
                 block = slice(start, start + QUOTIENTS)
                 sizes = self.sizes[block]
                 slack = sizes * loss
                 slack += crumbs
-                low, high, unclear = enclosed(self.sums[block] / weight, slack, sizes)
-                if len(unclear):
-                    low[unclear] = self._exactly(start + unclear, low[unclear], high[unclear], total)
-                result[block] = low
+                result[block], high, unclear = enclosed(self.sums[block] / weight, slack, sizes, least)
+                open_ones.append(unclear + start)
+                above.append(high[unclear])
+            columns = np.concatenate([*open_ones, np.empty(0, np.intp)])
+            if len(columns):
+                result[columns] = self._exactly(columns, result[columns], np.concatenate(above), total)
         return result.reshape(self.shape)
 
     def _exactly(

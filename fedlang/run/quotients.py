@@ -61,16 +61,19 @@ def _single_quotient(parts: list[Doubles], weights: list[float]) -> NDArray[np.f
 
 
 def enclosed(
-    value: Doubles, slack: Doubles, size: Doubles
+    value: Doubles, slack: Doubles, size: Doubles, least: float = 2 * float(TINY)
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.intp]]:
     """Both ends of `value ± slack` as float32, and where they do not tell what all that is between them rounds to.
 
-    Where the size of what was added up is zero, so is the value; a value that is exactly zero is 0.0.
+    Where the size of what was added up is zero, so is the value, 0.0; there, the slack is less than `least`. Other
+    values below that are not told either.
     """
     low, high = (value - slack).astype(np.float32), (value + slack).astype(np.float32)
-    unclear = (low != high) | (np.abs(low) < 2 * TINY)
-    unclear &= size > 0
-    low[size == 0] = 0
+    unclear, away = low != high, np.abs(low)
+    if bool(away.min(initial=np.inf) < least):
+        unclear |= away < least
+        unclear &= size > 0
+        low[size == 0] = 0
     return low, high, np.flatnonzero(unclear)
 
 

@@ -33,9 +33,11 @@ AROUND = frozenset(  # what a loop over clients has around the operation that it
         *("Placeholder", "Const", "Identity", "NoOp", "AddV2", "Less", "Cast", "Shape", "StridedSlice", "ExpandDims"),
         *("GatherV2", "Pack", "Reshape", "Minimum", "Maximum", "LogicalAnd", "Range", "Fill"),
         *("TensorListReserve", "TensorListSetItem", "TensorListGetItem", "TensorListStack", "TensorListFromTensor"),
-        *("PlaceholderWithDefault", "_Arg", "_Retval"),
+        *("PlaceholderWithDefault", "PreventGradient", "_Arg", "_Retval"),
     }
 )
+
+ROW = b"fedlang: a client's row"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,13 +216,19 @@ def _vectorised(call: Callable[..., Any], flags: tuple[bool, ...]) -> Callable[.
         signed = [_signed(value) for value in inputs]
 
         def each(client: Any) -> list[Any]:
-            given = [tf.gather(value, client) if flag else value for value, flag in zip(signed, flags, strict=True)]
+            given = [_row(value, client) if flag else value for value, flag in zip(signed, flags, strict=True)]
             return list(call(*(tf.cast(value, whole.dtype) for value, whole in zip(given, inputs, strict=True))))
 
         clients = tf.shape(signed[flags.index(True)])[0]
         return list(tf.vectorized_map(each, tf.range(clients), fallback_to_while_loop=True, warn=False))
 
     return run
+
+
+def _row(value: Any, client: Any) -> Any:
+    """A client's row, marked where a marked one's vectorised form is all rows as they are."""
+    row = tf.gather(value, client)
+    return tf.raw_ops.PreventGradient(input=row, message=ROW) if MARKS else row
 
 
 def _signed(value: Any) -> Any:
@@ -246,19 +254,32 @@ def _stack(spec: Any) -> Any:
     return tf.TensorSpec([None, *spec.shape], spec.dtype)
 
 
-def _teach() -> None:
-    """TensorFlow has no vectorised `Bitcast`, which is in the accuracies of Keras. It is taught one, where its table of
-    vectorised operations is where it was; that is no part of its public face."""
+def _teach() -> bool:
+    """Teaches TensorFlow to vectorise two operations, where its table of those is where it was, which is no part of its
+    public face; and says whether it did.
+
+    It has no vectorised `Bitcast`, which is in the accuracies of Keras. And where it takes a row for each client, it
+    gathers all of them, in their order: a copy of the examples and the weights in each step. So rows are marked,
+    by an operation that does nothing, and a marked row's vectorised form is what it was gathered from.
+    """
+    taught = set()
     with suppress(ImportError, AttributeError, TypeError):
         from tensorflow.python.ops.parallel_for import pfor
 
-        if "Bitcast" not in pfor._pfor_converter_registry:
-            pfor.RegisterPFor("Bitcast")(
-                lambda given: pfor.wrap(tf.bitcast(given.stacked_input(0), given.get_attr("type")), True)
-            )
+        forms = {
+            "Bitcast": lambda given: tf.bitcast(given.stacked_input(0), given.get_attr("type")),
+            "PreventGradient": lambda given: (
+                given.op.inputs[0].op.inputs[0] if given.get_attr("message") == ROW else given.stacked_input(0)
+            ),
+        }
+        for kind, form in forms.items():
+            if kind not in pfor._pfor_converter_registry:
+                pfor.RegisterPFor(kind)(lambda given, form=form: pfor.wrap(form(given), True))
+                taught.add(kind)
+    return "PreventGradient" in taught
 
 
-_teach()
+MARKS = _teach()
 
 
 @contextmanager

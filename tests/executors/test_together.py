@@ -153,3 +153,23 @@ def test_it_is_told_that_a_function_is_vectorised(tf: Any) -> None:
     run(program(tf, waves(tf)), executor)
     (made,) = executor.made()
     assert [note for note in notes_of(made) if "is vectorised: one call for all clients of a block" in note]
+
+
+def test_all_rows_of_the_clients_are_taken_as_they_are(tf: Any) -> None:
+    """No operation copies what clients' rows are taken from."""
+    from fedlang.executors.tensorflow.together import MARKS, _behind, together
+
+    program(tf, waves(tf))
+    made = together(f"together{next(_names) - 1}", True, (False, True, True), padded=True).function
+    assert MARKS
+    assert not {"GatherV2", "PreventGradient"} & {op.type for op in _behind(made.get_concrete_function().graph, None)}
+
+
+def test_others_operations_of_the_kind_that_marks_rows_stay_what_they_are(tf: Any) -> None:
+    from fedlang.executors.tensorflow import together  # noqa: F401 (it teaches TensorFlow)
+
+    def each(x: Any) -> Any:
+        return tf.raw_ops.PreventGradient(input=tf.gather(table, x) * 2, message="theirs")
+
+    table = tf.constant([3, 1, 4])
+    assert tf.vectorized_map(each, tf.constant([2, 0])).numpy().tolist() == [8, 6]

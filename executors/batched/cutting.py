@@ -12,18 +12,13 @@ to it and back is work, too. Nor are two threads twice as fast as one: cores sha
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..tensorflow.work import STEP
-
-# From how many steps the clients take, longest first, and the most for a block, to the sizes of the blocks in order.
-Cut: TypeAlias = Callable[[NDArray[np.int32], int], list[int]]
 
 WORTH = 1.2
 
@@ -61,18 +56,36 @@ def costs_up_to(known: Mapping[int, BlockCost], most: int, crowd: float = 1.0) -
     return Costs(step, once, known[sizes[0]].handed, crowd)
 
 
-def cut(steps: NDArray[np.int32], costs: Costs, threads: int) -> tuple[float, list[int]]:
-    """The sizes of the blocks, and the seconds they take on so many threads. Python does one thing at a time."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Sizes of blocks, in order, and the seconds that they are estimated to take together."""
+
+    sizes: list[int]
+    seconds: float
+
+    def weighed(self, seconds: float) -> float:
+        """The seconds, or whatever else they take, as a choice counts them: more where other threads must help."""
+        return seconds * (WORTH if len(self.sizes) > 1 else 1.0)
+
+
+def cut(steps: NDArray[np.int32], costs: Costs, threads: int) -> Way:
+    """The fastest way for clients with so many steps, longest first. Python does one thing at a time."""
+    return min(ways(steps, costs, threads), key=lambda way: way.weighed(way.seconds))
+
+
+def ways(steps: NDArray[np.int32], costs: Costs, threads: int) -> list[Way]:
+    """Ways of smaller and smaller blocks, up to the first that gains nothing."""
     longest, odd = longest_of(steps), len(steps) % STEP
-    best, units = math.inf, [0]
+    found: list[Way] = []
     for limit in _limits(len(longest), len(costs.step), threads):
-        smaller = _least(longest, costs, threads, limit)
-        seconds = duration(longest, smaller, costs, threads)
-        if seconds * (WORTH if len(units) == 1 < len(smaller) else 1.0) >= best:
+        units = _least(longest, costs, threads, limit) or [0]
+        sizes = [STEP * units[0] - (STEP - odd if odd else 0), *(STEP * unit for unit in units[1:])]
+        way = Way(sizes, duration(longest, units if len(longest) else [], costs, threads))
+        if not found or way.sizes != found[-1].sizes:
+            found.append(way)
+        if len(found) > 1 and found[-1].weighed(found[-1].seconds) >= found[-2].weighed(found[-2].seconds):
             break
-        best, units = seconds, smaller or [0]
-    sizes = [STEP * unit for unit in units]
-    return best, [sizes[0] - (STEP - odd if odd else 0), *sizes[1:]]
+    return found
 
 
 def _limits(count: int, most: int, threads: int) -> Iterator[int]:

@@ -19,9 +19,9 @@ from fedlang.run.sequences import LeafValue
 from ..tensorflow.blame import Guarded, Packed, Room, Runnable
 from ..tensorflow.pool import in_order, looked_ahead, new_pool
 from ..tensorflow.work import Readable, alike, read_chunks
-from .cutting import Cut
 from .strategy import Strategy
 from .tally import Tally
+from .trials import Cut
 
 WINDOW = 8  # chunks whose clients are read together, and sorted by length
 
@@ -48,6 +48,7 @@ class BatchedWork:
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """Chunks as they are made; the clients of a window may be in any of its chunks."""
         self.tallies[:] = [Tally(self.work.lanes)]
+        started = time.perf_counter()
         every, read = looked_ahead(self._counted(clients), self.threads)  # whether every thread has a chunk
         feeds = self.work.pack_shared(shared)
         guarded = Guarded(
@@ -56,6 +57,8 @@ class BatchedWork:
         jobs = (partial(self._run, guarded, guarded.pack(each), each) for each in read)
         for parts in in_order(self.pool, jobs, self.threads + 1):
             yield from parts
+        if self.cut is not None:
+            self.cut.took(time.perf_counter() - started)
 
     def _counted(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
         tally = self.tallies[-1]

@@ -7,7 +7,8 @@
 
 What a client computes is the same, to the bit, in any cohort and any chunk; between sequential and the other two the
 last bits may differ. So the choice may depend on the work and on the machine, but never on who takes part: it is made
-for a usual cohort, `usual_steps`. How large blocks are changes no bit, and is decided from the clients' lengths.
+for a usual cohort, `usual_steps`. How large blocks are changes no bit: it is decided from the clients' lengths, and by
+trying (`trials.py`).
 """
 
 # ruff: noqa: TID252 (executors import each other relatively: installed, they lie inside `fedlang`)
@@ -27,8 +28,9 @@ from fedlang.passes.batch import Batched
 
 from ..tensorflow.work import STEP
 from .costs import Cost, batched_cost, cost_of
-from .cutting import BlockCost, Cut, costs_up_to, cut
+from .cutting import BlockCost, costs_up_to, cut
 from .figures import FIXED, Figures
+from .trials import Cut, Trials
 
 BLOCKS = (8, 16, 32, 64, 128)  # clients in a block, for which costs are estimated
 SEQUENTIAL, RESULTS = 32, 256 << 20  # clients in a chunk that runs them one by one, and bytes of what they send
@@ -86,7 +88,7 @@ def estimate(batched: Batched, work: Graph, threads: int, figures: Figures) -> E
     alone = float(steps.sum() * step + len(steps) * (around + AROUND * figures.call))
     sequential = alone if threads == 1 else alone * figures.crowd / threads
     costs = {size: _block_cost(batched_cost(batched, size), figures) for size in BLOCKS}
-    blocks, _ = cut(steps, costs_up_to(costs, BLOCKS[-1], figures.crowd), threads)
+    blocks = cut(steps, costs_up_to(costs, BLOCKS[-1], figures.crowd), threads).seconds
     return Estimate(common + sequential, common + blocks, costs, figures)
 
 
@@ -102,17 +104,8 @@ def usual_steps(clients: int = 128) -> NDArray[np.int32]:
 
 
 def cutting(found: Estimate, threads: int) -> Cut:
-    """How clients are cut into blocks; the last cut is remembered, since cohorts often come again."""
-    last: tuple[bytes, int, list[int]] = (b"", 0, [])
-
-    def sizes(steps: NDArray[np.int32], most: int) -> list[int]:
-        nonlocal last
-        asked = steps.tobytes()
-        if last[:2] != (asked, most):
-            last = asked, most, cut(steps, costs_up_to(found.costs, most, found.figures.crowd), threads)[1]
-        return last[2]
-
-    return sizes
+    """How clients are cut into blocks."""
+    return Trials(lambda most: costs_up_to(found.costs, most, found.figures.crowd), threads)
 
 
 def chunk_size(batched: Batched, budget: int, most: int) -> int:

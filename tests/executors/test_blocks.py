@@ -24,9 +24,17 @@ def run(executor: Any, graph: Any, sizes: list[int]) -> dict[str, list[Any]]:
     return {id: [np.asarray(r[k]) for r in chunk.results] for chunk in chunks for k, id in enumerate(chunk.ids)}
 
 
-def of_size(size: int) -> Any:
-    """A way to cut clients: in blocks of a size."""
-    return lambda steps, most: [min(size, len(steps) - start) for start in range(0, max(1, len(steps)), size)]
+class OfSize:
+    """A way to cut clients: in blocks of a size, whatever they take."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, steps: Any, most: int) -> list[int]:
+        return [min(self.size, len(steps) - start) for start in range(0, max(1, len(steps)), self.size)]
+
+    def took(self, seconds: float) -> None:
+        """Learns nothing."""
 
 
 @pytest.mark.parametrize("block", [16, 32, 128])
@@ -34,7 +42,7 @@ def test_any_size_of_blocks_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch,
     graph = training_graph((8, 3), 4)
     sizes = [int(n) for n in np.random.default_rng(2).integers(0, 40, 70)]
     expected = run(BatchedExecutor(strategy="vectorised"), graph, sizes)
-    monkeypatch.setattr("fedlang.executors.batched.executor.cutting", lambda *_: of_size(block))
+    monkeypatch.setattr("fedlang.executors.batched.executor.cutting", lambda *_: OfSize(block))
     found = run(BatchedExecutor(strategy="blocks"), graph, sizes)
     assert found.keys() == expected.keys()
     for id, values in expected.items():
@@ -43,13 +51,12 @@ def test_any_size_of_blocks_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_one_trace_serves_chunks_with_blocks_of_other_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-    cut = lambda steps, most: of_size(sizes[-1])(steps, most)  # noqa: E731
+    cut = OfSize(0)
     monkeypatch.setattr("fedlang.executors.batched.executor.cutting", lambda *_: cut)
     graph, executor = training_graph((8, 3), 4), BatchedExecutor(strategy="blocks")
     made: Any = executor.compile_work(graph, VARIES)
     for block in (16, 64, 32):
-        sizes.append(block)
+        cut.size = block
         run(executor, graph, [int(n) for n in np.random.default_rng(block).integers(0, 40, 50 + block)])
     assert made.work.work.traces() == 1
 
@@ -75,7 +82,7 @@ def test_clients_who_are_alike_run_without_masks_until_others_come() -> None:
 
 
 def test_the_longest_clients_are_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedlang.executors.batched.executor.cutting", lambda *_: of_size(16))
+    monkeypatch.setattr("fedlang.executors.batched.executor.cutting", lambda *_: OfSize(16))
     executor, graph = BatchedExecutor(strategy="blocks"), training_graph((8, 3), 4)
     sizes = [4 * (k % 5) for k in range(40)]
     work: Any = executor.compile_work(graph, VARIES).work
@@ -114,7 +121,8 @@ def test_a_cut_is_of_all_clients_and_the_least_work(
     steps: list[int], known: dict[int, BlockCost], threads: int, most: int
 ) -> None:
     ordered, costs = np.array(sorted(steps, reverse=True), np.int32), costs_up_to(known, most)
-    seconds, sizes = cut(ordered, costs, threads)
+    found = cut(ordered, costs, threads)
+    seconds, sizes = found.seconds, found.sizes
     assert sum(sizes) == len(steps)
     assert all(0 < size <= max(most, STEP) and size % STEP == 0 for size in sizes[1:])
     assert not steps or 0 < sizes[0] <= max(most, STEP)
@@ -129,7 +137,7 @@ def test_a_cut_is_of_all_clients_and_the_least_work(
 def test_results_may_have_other_sizes_in_each_block(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.executors.test_batching import Make, N, Tensor
 
-    monkeypatch.setattr("fedlang.executors.batched.executor.cutting", lambda *_: of_size(16))
+    monkeypatch.setattr("fedlang.executors.batched.executor.cutting", lambda *_: OfSize(16))
     b = Make()
     graph = b.finish((b.ew("negate", b.parameter(Tensor("float32", (N,)))),))
     sizes = [k % 7 for k in range(20)]

@@ -198,7 +198,7 @@ def test_only_long_operations_have_threads_of_their_own() -> None:
 def test_another_thread_is_asked_only_where_it_is_worth_it() -> None:
     def sizes(handed: float, threads: int = 2, clients: int = 64, crowd: float = 1.0) -> list[int]:
         known = {size: BlockCost(1e-3 * size, 0.0, handed) for size in (8, 128)}
-        return cut(np.full(clients, 4, np.int32), costs_up_to(known, 128, crowd), threads)[1]
+        return cut(np.full(clients, 4, np.int32), costs_up_to(known, 128, crowd), threads).sizes
 
     assert sizes(handed=0.0) == [32, 32]
     assert sizes(handed=0.09) == [64], "a tenth faster is not enough"

@@ -1,0 +1,88 @@
+"""Trying ways to cut clients: what is told of rounds decides between ways that are estimated to be about as fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from fedlang.executors.batched.cutting import BlockCost, costs_up_to, cut, ways
+from fedlang.executors.batched.trials import KEPT, TRIES, Trials
+
+EQUAL = np.full(64, 4, np.int32)
+ONE, TWO = [64], [32, 32]
+
+
+def costs(handed: float, most: int = 128) -> object:
+    return costs_up_to({size: BlockCost(1e-3 * size, 0.0, handed) for size in (8, 128)}, most)
+
+
+def trials(handed: float) -> Trials:
+    return Trials(lambda most: costs(handed, most), 2)  # type: ignore[arg-type]
+
+
+def rounds(
+    cutting: Trials, count: int, took: Callable[[list[int]], float], steps: np.ndarray = EQUAL
+) -> list[list[int]]:
+    found = []
+    for _ in range(count):
+        found.append(cutting(steps, 128))
+        cutting.took(took(found[-1]))
+    return found
+
+
+def test_the_first_rounds_are_as_estimated() -> None:
+    for handed, wanted in ((0.05, TWO), (0.09, ONE)):
+        assert cut(EQUAL, costs(handed), 2).sizes == wanted  # type: ignore[arg-type]
+        assert rounds(trials(handed), TRIES, lambda sizes: 1.0) == [wanted] * TRIES
+
+
+@pytest.mark.parametrize(("two", "wanted"), [(0.7, TWO), (0.9, ONE), (1.5, ONE)])
+@pytest.mark.parametrize("handed", [0.05, 0.09])
+def test_what_rounds_took_decides_wherever_one_begins(handed: float, two: float, wanted: list[int]) -> None:
+    """Another thread must make the round faster by a fifth."""
+    found = rounds(trials(handed), 40, lambda sizes: two if sizes == TWO else 1.0)
+    assert {tuple(sizes) for sizes in found[: 3 * TRIES]} >= {tuple(ONE), tuple(TWO)}
+    assert found[3 * TRIES :] == [wanted] * (40 - 3 * TRIES)
+
+
+def test_a_round_that_others_disturbed_does_not_turn_the_choice() -> None:
+    cutting = trials(0.09)
+    found = rounds(cutting, 3 * TRIES, lambda sizes: 0.7 if sizes == TWO else 1.0)
+    assert found[-1] == TWO
+    seconds = iter([5.0, 0.7, 5.0, 0.7])
+    assert rounds(cutting, 4, lambda sizes: next(seconds)) == [TWO] * 4
+
+
+def test_a_way_that_became_slow_is_left() -> None:
+    cutting = trials(0.09)
+    rounds(cutting, 3 * TRIES, lambda sizes: 0.7 if sizes == TWO else 1.0)
+    found = rounds(cutting, 3 * KEPT, lambda sizes: 3.0 if sizes == TWO else 1.0)
+    assert found[0] == TWO
+    assert found[-1] == ONE
+
+
+def test_a_hopeless_way_is_never_tried() -> None:
+    assert rounds(trials(10.0), 20, lambda sizes: 1.0) == [ONE] * 20
+
+
+def test_what_is_known_of_a_way_holds_for_other_cohorts() -> None:
+    cutting = trials(0.09)
+    rounds(cutting, 3 * TRIES, lambda sizes: 0.7 if sizes == TWO else 1.0)
+    assert cutting(np.full(80, 4, np.int32), 128) == [40, 40]
+
+
+def test_a_round_of_several_cuts_teaches_nothing() -> None:
+    cutting = trials(0.09)
+    for _ in range(20):
+        assert [cutting(EQUAL, 128), cutting(EQUAL, 128)] == [ONE, ONE]
+        cutting.took(1.0)
+
+
+def test_ways_are_cuts_of_all_clients_each_finer_than_the_one_before() -> None:
+    for clients in (0, 1, 7, 64, 100):
+        found = ways(np.full(clients, 4, np.int32), costs(0.0), 2)  # type: ignore[arg-type]
+        assert [sum(way.sizes) for way in found] == [clients] * len(found)
+        assert all(len(a.sizes) < len(b.sizes) for a, b in pairwise(found))

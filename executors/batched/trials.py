@@ -40,24 +40,22 @@ class Trials:
     def __init__(self, costs: Callable[[int], Costs], threads: int) -> None:
         self._costs, self._threads = costs, threads
         self._last: tuple[bytes, int, list[Way]] = (b"", 0, [])  # cohorts often come again
-        self._found: dict[int, deque[float]] = {}  # by a way's place: seconds over those estimated
-        self._asked: list[tuple[int, Way]] = []  # in this round
+        self._found: dict[int, deque[float]] = {}  # by a way's kind: seconds over those estimated
+        self._asked: list[Way] = []  # in this round
 
     def __call__(self, steps: NDArray[np.int32], most: int) -> list[int]:
         """The sizes of the blocks of the way that is fastest, or that has yet to be tried."""
         open_ways = self._ways(steps, most)
-        place = self._untried(open_ways)
-        if place is None:
-            place = min(range(len(open_ways)), key=lambda k: open_ways[k].weighed(self._expected(k, open_ways[k])))
-        self._asked.append((place, open_ways[place]))
-        return open_ways[place].sizes
+        way = self._untried(open_ways) or min(open_ways, key=lambda way: way.weighed(self._expected(way)))
+        self._asked.append(way)
+        return way.sizes
 
     def took(self, seconds: float) -> None:
         """Remembers what a round took. One of several cuts says nothing of either."""
         if len(self._asked) == 1:
-            ((place, way),) = self._asked
+            (way,) = self._asked
             if way.seconds > 0:
-                self._found.setdefault(place, deque(maxlen=KEPT)).append(seconds / way.seconds)
+                self._found.setdefault(way.kind, deque(maxlen=KEPT)).append(seconds / way.seconds)
         self._asked.clear()
 
     def _ways(self, steps: NDArray[np.int32], most: int) -> list[Way]:
@@ -66,13 +64,13 @@ class Trials:
             self._last = asked, most, ways(steps, self._costs(most), self._threads)
         return self._last[2]
 
-    def _untried(self, open_ways: list[Way]) -> int | None:
+    def _untried(self, open_ways: list[Way]) -> Way | None:
         """A way to try: one after the other, that of the least estimate first, and none that is hopeless."""
-        order = sorted(range(len(open_ways)), key=lambda k: open_ways[k].weighed(open_ways[k].seconds))
-        close = [k for k in order if open_ways[k].seconds <= CLOSE * open_ways[order[0]].seconds]
-        return next((k for k in close if len(self._found.get(k, ())) < TRIES), None) if len(close) > 1 else None
+        order = sorted(open_ways, key=lambda way: way.weighed(way.seconds))
+        close = [way for way in order if way.seconds <= CLOSE * order[0].seconds]
+        return next((w for w in close if len(self._found.get(w.kind, ())) < TRIES), None) if len(close) > 1 else None
 
-    def _expected(self, place: int, way: Way) -> float:
+    def _expected(self, way: Way) -> float:
         """The seconds of a way. What is not known of one is taken for what is known of others."""
-        known = self._found.get(place) or [ratio for found in self._found.values() for ratio in found] or [1.0]
+        known = self._found.get(way.kind) or [ratio for found in self._found.values() for ratio in found] or [1.0]
         return way.seconds * min(known)

@@ -66,24 +66,25 @@ def alike(window: Readable, size: int) -> Iterator[Readable]:
     position, and inside a chunk clients are in their order; what a client computes is the same in any chunk.
     """
     order = sorted(range(len(window.tasks)), key=lambda k: (window.lengths[k], window.tasks[k].position))
-    failures = window.failures
-    for rows in _cut(order, window.lengths, size) or [[]]:
-        yield window.take(sorted(rows), failures)
-        failures = ()
+    failures, start = window.failures, 0
+    for count in alike_sizes([window.lengths[k] for k in order], size) or [0]:
+        yield window.take(sorted(order[start : start + count]), failures)
+        failures, start = (), start + count
 
 
-def _cut(order: list[int], lengths: Sequence[int], size: int) -> list[list[int]]:
-    chunks: list[list[int]] = []
-    step = min(STEP, size)
-    for start in range(0, len(order), step):
-        more = order[start : start + step]
-        grown = [*chunks[-1], *more] if chunks else more
-        useful = sum(lengths[k] for k in grown) >= USEFUL * max(1, lengths[more[-1]]) * len(grown)
-        if chunks and len(grown) <= size and useful:
-            chunks[-1] = grown
+def alike_sizes(lengths: Sequence[int], size: int) -> list[int]:
+    """The sizes of such chunks, for clients of these lengths, the shortest first."""
+    sizes: list[int] = []
+    step, steps = min(STEP, size), 0  # steps of the last chunk's clients
+    for start in range(0, len(lengths), step):
+        more = lengths[start : start + step]
+        count, steps = (sizes[-1] if sizes else 0) + len(more), steps + sum(more)
+        if sizes and count <= size and steps >= USEFUL * max(1, more[-1]) * count:
+            sizes[-1] = count
         else:
-            chunks.append(more)
-    return chunks
+            sizes.append(len(more))
+            steps = sum(more)
+    return sizes
 
 
 def _longest(values: tuple[LeafValue, ...]) -> int:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fedlang.executors.batched.cutting import BlockCost, costs_up_to, cut, ways
+from fedlang.executors.batched.cutting import ALIKE, BlockCost, costs_up_to, cut, ways
 from fedlang.executors.batched.trials import KEPT, TRIES, Trials
 
 EQUAL = np.full(64, 4, np.int32)
@@ -42,7 +42,7 @@ def test_the_first_rounds_are_as_estimated() -> None:
 @pytest.mark.parametrize(("two", "wanted"), [(0.7, TWO), (0.9, ONE), (1.5, ONE)])
 @pytest.mark.parametrize("handed", [0.05, 0.09])
 def test_what_rounds_took_decides_wherever_one_begins(handed: float, two: float, wanted: list[int]) -> None:
-    """Another thread must make the round faster by a fifth."""
+    """Another thread must make the round faster by a seventh."""
     found = rounds(trials(handed), 40, lambda sizes: two if sizes == TWO else 1.0)
     assert {tuple(sizes) for sizes in found[: 3 * TRIES]} >= {tuple(ONE), tuple(TWO)}
     assert found[3 * TRIES :] == [wanted] * (40 - 3 * TRIES)
@@ -86,3 +86,11 @@ def test_ways_are_cuts_of_all_clients_each_finer_than_the_one_before() -> None:
         found = ways(np.full(clients, 4, np.int32), costs(0.0), 2)  # type: ignore[arg-type]
         assert [sum(way.sizes) for way in found] == [clients] * len(found)
         assert all(len(a.sizes) < len(b.sizes) for a, b in pairwise(found))
+
+
+def test_clients_who_are_alike_are_a_way_of_their_own() -> None:
+    steps = np.array([40] * 8 + [4] * 24, np.int32)
+    known = {8: BlockCost(1e-3, 0.0, 0.1), 128: BlockCost(1e-3, 0.0, 0.1)}  # a block costs more than all its steps
+    found = ways(steps, costs_up_to(known, 128), 1)
+    assert [(way.kind, way.sizes) for way in found][-1] == (ALIKE, [8, 24])
+    assert found[0].sizes == [32]

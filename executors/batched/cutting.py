@@ -60,8 +60,8 @@ def costs_up_to(known: Mapping[int, BlockCost], most: int, crowd: float = 1.0) -
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Sizes of blocks, in order, and the seconds that they are estimated to take together. `kind` tells ways from each
-    other, whatever the cohort: by how large blocks may be, 0 for as large as they can, or `ALIKE`."""
+    """Sizes of blocks, in order, and the seconds that they are estimated to take together. `kind`: 0 for blocks as
+    large as they can be, 1 for the first smaller limit, and so on; or `ALIKE`."""
 
     kind: int
     sizes: list[int]
@@ -79,20 +79,20 @@ def cut(steps: NDArray[np.int32], costs: Costs, threads: int) -> Way:
 
 def ways(steps: NDArray[np.int32], costs: Costs, threads: int) -> list[Way]:
     """Ways of smaller and smaller blocks, up to the first that gains nothing; and that of clients who are alike."""
+    if not len(steps):
+        return [Way(0, [0], 0.0)]
     longest, odd = longest_of(steps), len(steps) % STEP
     found: list[Way] = []
     for kind, limit in enumerate(_limits(len(longest), len(costs.step), threads)):
-        units = _least(longest, costs, threads, limit) or [0]
+        units = _least(longest, costs, threads, limit)
         sizes = [STEP * units[0] - (STEP - odd if odd else 0), *(STEP * unit for unit in units[1:])]
-        way = Way(kind, sizes, duration(longest, units if len(longest) else [], costs, threads))
-        if not found or way.sizes != found[-1].sizes:
-            found.append(way)
+        if not found or sizes != found[-1].sizes:
+            found.append(Way(kind, sizes, duration(longest, units, costs, threads)))
         if len(found) > 1 and found[-1].weighed(found[-1].seconds) >= found[-2].weighed(found[-2].seconds):
             break
-    sizes = alike_sizes(steps[::-1].tolist(), STEP * len(costs.step))[::-1]
-    if all(sizes != way.sizes for way in found) and sizes:
-        units = [-(-size // STEP) for size in sizes]
-        found.append(Way(ALIKE, sizes, duration(longest, units, costs, threads)))
+    alike = alike_sizes(steps[::-1].tolist(), STEP * len(costs.step))[::-1]
+    if all(alike != way.sizes for way in found):
+        found.append(Way(ALIKE, alike, duration(longest, [-(-size // STEP) for size in alike], costs, threads)))
     return found
 
 

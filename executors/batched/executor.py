@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 
 from fedlang.ir.graph import Graph
@@ -106,8 +107,8 @@ class BatchedExecutor:
         if batched is None or decided.name == "sequential":
             compiled: Runnable = sequential_work(own, varies, label=label)
         else:
-            even = batch_graph(own, varies, apart=apart, even=True)
-            compiled = compile_vectorised(batched, even, layout, label=label)
+            without = partial(batch_graph, own, varies, apart=apart)
+            compiled = compile_vectorised(batched, lambda even: without(even=even), layout, label=label)
         decided = decided if self.chunk is None else replace(decided, chunk=self.chunk)
         found = decided.estimate
         cut = None if decided.name != "blocks" or found is None else cutting(found, self.threads)

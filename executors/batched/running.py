@@ -49,6 +49,8 @@ class BatchedWork:
         """Chunks as they are made; the clients of a window may be in any of its chunks."""
         self.tallies[:] = [Tally(self.work.lanes)]
         started = time.perf_counter()
+        if self.cut is not None:
+            self.cut.begin()
         every, read = looked_ahead(self._counted(clients), self.threads)  # whether every thread has a chunk
         feeds = self.work.pack_shared(shared)
         guarded = Guarded(
@@ -58,7 +60,7 @@ class BatchedWork:
         for parts in in_order(self.pool, jobs, self.threads + 1):
             yield from parts
         if self.cut is not None:
-            self.cut.took(time.perf_counter() - started)
+            self.cut.end(time.perf_counter() - started)  # with what its user did with chunks meanwhile
 
     def _counted(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
         tally = self.tallies[-1]

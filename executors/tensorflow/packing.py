@@ -7,7 +7,7 @@ that nobody can change, as those of clients that take part in every round, they 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -43,6 +43,7 @@ class Packer:
         self.own = [feed for feed in batched.feeds if feed.kind != "shared"]
         self.position = {k: n for n, k in enumerate(k for k, differs in enumerate(layout.varies) if differs)}
         self.own_stores = [n for n, feed in enumerate(self.own) if feed.kind == "store"]  # the places of their feeds
+        self.rows = {feed.parameter: n for n, feed in enumerate(self.own) if feed.kind == "rows"}
         self.group = {k: n for n, group in enumerate(layout.groups) for k in group.members}
 
     def make_room(self, chunk: object) -> None:
@@ -57,18 +58,14 @@ class Packer:
         shown = [store.tensors() for store in self.stores]  # they may be others once rows were added
         return [self._feed(feed, clients, numbers, shown) for feed in self.own]
 
-    def is_even(self, feeds: Sequence[Any]) -> bool:
-        """Whether all clients of these feeds have parameters of the same sizes, in sequences each element."""
-        widths = {feed.parameter: given.shape[-1] for feed, given in self._with(feeds) if feed.kind == "rows"}
-        for feed, given in self._with(feeds):
-            if feed.kind in ("length", "counts"):
-                size = widths[feed.parameter] if feed.kind == "counts" else given[0]
-                if not np.all(given == size):
-                    return False
-        return True
-
-    def _with(self, feeds: Sequence[Any]) -> Iterator[tuple[Feed, Any]]:
-        return zip(self.own, feeds, strict=True)
+    def even(self, feeds: Sequence[Any]) -> frozenset[Feed]:
+        """Of these feeds the lengths that are the same for all clients, and the counts that are all of the width."""
+        return frozenset(
+            feed
+            for feed, given in zip(self.own, feeds, strict=True)
+            if (feed.kind == "length" and np.all(given == given[0]))
+            or (feed.kind == "counts" and np.all(given == feeds[self.rows[feed.parameter]].shape[-1]))
+        )
 
     def _feed(self, feed: Feed, clients: Clients, numbers: list[tuple[Numbers, ...]], shown: list[list[Any]]) -> Any:
         if feed.kind == "stacked":

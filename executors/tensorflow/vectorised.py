@@ -4,15 +4,15 @@ made on the host.
 Chunks are filled up with the last client again to a multiple of so many that the bits of a client do not depend on its
 chunk (see `lanes.py`).
 
-Where all clients of a chunk take as many steps, and all batches are of one size, no mask is needed. Such chunks run
-another program, of the same operations without their masks, until one comes that is not such: from then on all chunks
-run the one that has them, so that there are two programs at most, and mostly one. The bits are those of either: what
-a mask lets through is what was there.
+Where all clients of a chunk take as many steps, or have batches of one size that needs no filling up, some masks do
+nothing. The first chunk says which. Chunks run a program without those, of the same operations otherwise, until one
+comes that needs them: from then on all run the one that has them all, so that there are two programs at most, and
+mostly one. The bits are those of either: what a mask lets through is what was there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedlang.ir.graph import Tensor
-from fedlang.passes.batch import Batched
+from fedlang.passes.batch import Batched, Feed
 from fedlang.run.executor import Chunk, Stacked
 from fedlang.run.sequences import LeafValue
 from fedlang.types.dims import Atom, atoms_of
@@ -41,17 +41,18 @@ from .work import Finished, Readable, finish, nothing
 
 @dataclass(slots=True, eq=False)
 class VectorisedWork:
-    """A batched graph as a program for chunks. `even`: the same without masks; `is_even`: whether all chunks up to now
-    needed none."""
+    """A batched graph as a program for chunks. `without` makes the one for chunks in which certain feeds are even: it
+    is `unmasked`, once it was made, and `even` are the feeds that have been so in all chunks up to now."""
 
     batched: Batched
     layout: Layout
-    function: Traced
-    even: Traced
+    masked: Traced
+    without: Callable[[frozenset[Feed]], Traced]
     sites: tuple[Site, ...]
     packer: Packer
     lock: Lock = field(default_factory=Lock)
-    is_even: bool = True
+    unmasked: Traced | None = None
+    even: frozenset[Feed] | None = None
 
     @property
     def lanes(self) -> int:
@@ -60,27 +61,33 @@ class VectorisedWork:
 
     def traces(self) -> int:
         """How often the programs were traced."""
-        return self.function.traces() + self.even.traces()
+        return self.masked.traces() + (0 if self.unmasked is None else self.unmasked.traces())
 
     def pack_shared(self, shared: Sequence[LeafValue]) -> list[Any]:
         """The shared values' feeds."""
         return self.layout.pack_shared(shared)
 
     def pack(self, read: Readable) -> list[Any]:
-        """The clients' tensors. Data are copied here, so only one thread at a time may do it."""
+        """The program, and the clients' tensors. Data are copied here, so only one thread at a time may do it."""
         with self.lock:
             self.packer.make_room(read)
             feeds = self.packer.feeds(read.values)
-            self.is_even = self.is_even and self.packer.is_even(feeds)
-            return feeds
+            return [self._program(self.packer.even(feeds)), *feeds]
+
+    def _program(self, even: frozenset[Feed]) -> Traced:
+        """That of a chunk in which these feeds are even."""
+        if self.even is None and even:
+            self.unmasked = self.without(even)
+        self.even = even if self.even is None else self.even if self.even <= even else frozenset()
+        return self.unmasked if self.even and self.unmasked is not None else self.masked
 
     def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable, *, spread: bool = False) -> Chunk:
         """A packed chunk's results. May be called from several threads at once; `spread` as `Traced` takes it."""
         if not read.tasks:
             return nothing(read, self.batched.count)
-        function = self.even if self.is_even else self.function
-        *results, flags = function(*shared, *packed, spread=spread)
-        stores = [host(packed[n]) for n in self.packer.own_stores]
+        program, *feeds = packed
+        *results, flags = program(*shared, *feeds, spread=spread)
+        stores = [host(feeds[n]) for n in self.packer.own_stores]
         results = [_apart(result, stores) for result in results]
         stacked = tuple(_own(results, k, sizes) for k, sizes in enumerate(self.batched.sizes))
         return finish(read, Finished(stacked, (), flags), self.sites, ())
@@ -101,14 +108,19 @@ def _own(results: list[NDArray[Any]], k: int, sizes: tuple[int, ...]) -> Stacked
     return found
 
 
-def compile_vectorised(batched: Batched, even: Batched, layout: Layout, *, label: str = "work") -> VectorisedWork:
-    """The programs of a batched graph, and of the same for chunks that need no masks; `label` is their name in
-    profiles."""
+def compile_vectorised(
+    batched: Batched, without: Callable[[frozenset[Feed]], Batched], layout: Layout, *, label: str = "work"
+) -> VectorisedWork:
+    """The program of a batched graph; `without` gives the graph for chunks in which certain feeds are even. `label` is
+    their name in profiles."""
     lanes = VECTOR if calls_together(batched.graph) else LANES
     sites = sites_in(batched.graph)
-    function, without = (_traced(each, layout, lanes, sites, label) for each in (batched, even))
+
+    def unmasked(even: frozenset[Feed]) -> Traced:
+        return _traced(without(even), layout, lanes, sites, label)
+
     packer = Packer(batched, layout, lanes, VECTOR // lanes)
-    return VectorisedWork(batched, layout, function, without, sites, packer)
+    return VectorisedWork(batched, layout, _traced(batched, layout, lanes, sites, label), unmasked, sites, packer)
 
 
 def _traced(batched: Batched, layout: Layout, lanes: int, sites: tuple[Site, ...], label: str) -> Traced:

@@ -85,18 +85,18 @@ def batch_graph(
     *,
     packed: str = "zero",
     apart: Apart = one_by_one,
-    even: bool = False,
+    even: frozenset[Feed] = frozenset(),
 ) -> Batched:
     """The graph for all clients; `varies` says which parameters differ. Raises `NotBatchable`.
 
     `packed` "dirty" makes a graph that trusts no padding of its parameters, not even the zero row. `apart` says which
-    functions from Python are called for one client at a time, and why (`batch_externs.py`). An `even` graph is for
-    clients whose parameters have the same sizes, in sequences each element: it has the same feeds, and no masks of
-    these sizes.
+    functions from Python are called for one client at a time, and why (`batch_externs.py`). Lengths and counts that
+    are `even` are the same at all clients, counts those of a full width: a graph for such clients has the same feeds
+    and the same operations, without the masks of these sizes.
     """
     graph = move_maps(graph)
-    batching = Batching(Builder(), fresh_named("clients"), packed=packed, apart=apart, even=even)
-    arguments, feeds = _Parameters(batching, graph, varies).make()
+    batching = Batching(Builder(), fresh_named("clients"), packed=packed, apart=apart)
+    arguments, feeds = _Parameters(batching, graph, varies, even).make()
     results = _run(batching, graph, arguments)
     outputs, sizes = _results(batching, graph, results)
     clients = batching.clients.atom
@@ -124,11 +124,11 @@ def _stacked_body(body: Graph, captured: int, size: Size) -> Graph | None:
 class _Parameters:
     """The parameters of the batched graph."""
 
-    def __init__(self, batching: Batching, graph: Graph, varies: tuple[bool, ...]) -> None:
-        self.batching, self.graph, self.varies = batching, graph, varies
+    def __init__(self, batching: Batching, graph: Graph, varies: tuple[bool, ...], even: frozenset[Feed]) -> None:
+        self.batching, self.graph, self.varies, self.even = batching, graph, varies, even
         self.types = graph.parameter_types()
         self.feeds: list[Feed] = []
-        self.groups: dict[Grouping, tuple[int, int, int | None, Size, Size, Dim]] = {}
+        self.groups: dict[Grouping, tuple[int, int, int | None, Size, Size, Dim, bool]] = {}
         self.uniform = {
             a for t, v in zip(self.types, varies, strict=True) if not v for s in _sizes(t) for a in atoms_of(s)
         }
@@ -161,8 +161,9 @@ class _Parameters:
         atom = size.atom if isinstance(size, Dim) else None
         if atom is None or isinstance(atom, Quotient):
             raise NotBatchable(f"a parameter's size {size} is known from nothing simpler")
-        node = self._parameter(Tensor(INT, (self.batching.clients,)), Feed("length", parameter, axis))
-        self.batching.bind(size, node, fresh_named(str(size)), even=self.batching.even)
+        feed = Feed("length", parameter, axis)
+        node = self._parameter(Tensor(INT, (self.batching.clients,)), feed)
+        self.batching.bind(size, node, fresh_named(str(size)), filled=feed in self.even)
 
     def _argument(self, k: int, type: LeafType) -> Known:
         if not self.varies[k]:
@@ -182,21 +183,23 @@ class _Parameters:
         key = grouping(self.graph, type)
         if key not in self.groups:
             self.groups[key] = self._group(k, type, split)
-        rows, length, counts, steps, width, total = self.groups[key]
+        rows, length, counts, steps, width, total, full = self.groups[key]
         store = self._parameter(Tensor(type.element.dtype, (total, *rest)), Feed("store", k))
-        return Items(store, rows, length, counts, type, steps, width, self.batching.even)
+        return Items(store, rows, length, counts, type, steps, width, full)
 
-    def _group(self, k: int, type: Sequence, split: bool) -> tuple[int, int, int | None, Size, Size, Dim]:
+    def _group(self, k: int, type: Sequence, split: bool) -> tuple[int, int, int | None, Size, Size, Dim, bool]:
         """Numbers of rows, lengths and counts, which sequences of a group share."""
         batching = self.batching
         steps, length = batching.pad_size(type.length), batching.length_of(type.length)
         shape: tuple[Size, ...] = (steps, batching.clients)
         if not split:
-            return self._parameter(Tensor(INT, shape), Feed("rows", k)), length, None, steps, 1, fresh_named("rows")
+            rows = self._parameter(Tensor(INT, shape), Feed("rows", k))
+            return rows, length, None, steps, 1, fresh_named("rows"), False
         width = fresh_named("width")
         rows = self._parameter(Tensor(INT, (*shape, width)), Feed("rows", k))
-        counts = self._parameter(Tensor(INT, shape), Feed("counts", k))
-        return rows, length, counts, steps, width, fresh_named("rows")
+        feed = Feed("counts", k)
+        counts = self._parameter(Tensor(INT, shape), feed)
+        return rows, length, counts, steps, width, fresh_named("rows"), feed in self.even
 
 
 def _sizes(type: LeafType) -> tuple[Size, ...]:

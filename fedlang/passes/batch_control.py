@@ -93,7 +93,7 @@ def _element_of_items(items: Items) -> Element:
 
     def read(inner: Batching, run: Run, numbers: tuple[int, ...], captured: tuple[int, ...]) -> Known:
         if items.counts is not None:
-            inner.bind(shape[0], numbers[1], items.width, even=items.even)
+            inner.bind(shape[0], numbers[1], items.width, filled=items.full)
         type = Tensor(items.type.element.dtype, inner.full(shape))
         row = inner.add("gather", (captured[0], numbers[0]), type, in_range=True)
         return Value(row, True, inner.pad_of(shape, inner.packed))
@@ -177,10 +177,14 @@ class Fold:
         first = types[over]
         self.length = first.shape[0] if isinstance(first, Tensor) else sequence_length(first)
         own = {atom for each in values[over:] for atom in _own_sizes(each)}
+        if own & batching.lengths.keys():
+            raise NotBatchable("a loop over batches inside a loop over the same", node)
         for given in body.result_types()[carries:]:
             if own.intersection(atom for size in _sizes(given) for atom in atoms_of(size)):
                 raise NotBatchable("a loop gives values of a size that each step has for itself", node)
         self.trips = _trips(batching, values[over:], self.length)
+        self.is_filled = self.trips is not None and batching.is_filled(self.length)  # all clients take all steps
+        self.trips = None if self.is_filled else self.trips
         self.steps = _steps(batching, values[over], self.length)
         self.atoms = ragged_atoms(batching, body)
         self.reverse = bool(dict(node.attributes).get("reverse", False))
@@ -259,8 +263,10 @@ class Fold:
 
     def _kept(self, inner: Batching, live: int | None, old: Value, new: Value) -> Value:
         """The new carry where the client is live, else the old one."""
-        if live is None or old.id == new.id:
+        if old.id == new.id or (live is None and not self.is_filled):
             return new
+        if live is None:
+            return Value(inner.up(new), True, "dirty")
         shape = inner.tensor(inner.up(new)).shape
         chosen = inner.elementwise(
             "select", inner.spread(live, shape, (0,)), inner.up(new), inner.up(old), dtype=inner.tensor(new.id).dtype
@@ -343,8 +349,8 @@ def _trips(batching: Batching, over: list[Known], length: Size) -> int | None:
         while isinstance(known, Mapped):
             known = known.sequences[0]
         if isinstance(known, Items):
-            return None if known.even else known.length
-    return batching.length_of(length) if batching.is_ragged(length) and not batching.is_filled(length) else None
+            return known.length
+    return batching.length_of(length) if batching.is_ragged(length) else None
 
 
 def _steps(batching: Batching, known: Known, length: Size) -> Size:

@@ -63,7 +63,7 @@ class Items:
 
     `rows` is int32 [L, C], or [L, C, B] where an element is a range of rows (then `counts`, [L, C], says how many of
     the B are its own); padding is numbers of zero rows, and costs no mask. `length` is int32 [C]. Time comes first: a
-    fold takes slices of it. `even`: there is no padding.
+    fold takes slices of it. `full`: all B are, of every element that is there.
     """
 
     store: int
@@ -73,7 +73,7 @@ class Items:
     type: Sequence
     steps: Size
     width: Size
-    even: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,10 @@ class Batching:
     """The graph being made, and what holds in it.
 
     `live`: bool [C], the clients that take part here; None for all. `packed`: what the padding of parameters holds.
-    `apart`: which functions from Python are called client by client, and why (`batch_externs.py`). `even`: whether all
-    clients' parameters have the same sizes, so that no padding is in them; `filled`: the ragged sizes that are theirs.
+    `apart`: which functions from Python are called client by client, and why (`batch_externs.py`). `filled`: ragged
+    sizes that all clients have the same of, so that no padding is along them. What they would be masked by is left out,
+    and nothing else is other than it was: a value that a mask would give the axis of clients has it without, so that
+    the same operations run on tensors of the same shapes, and give the same bits.
     """
 
     builder: Builder
@@ -114,7 +116,6 @@ class Batching:
     span: Span | None = None
     packed: str = "zero"
     apart: Apart = one_by_one
-    even: bool = False
     filled: set[Atom] = field(default_factory=set)
 
     # Nodes
@@ -202,7 +203,7 @@ class Batching:
         return tuple(axis for axis, size in enumerate(shape) if self.is_ragged(size))
 
     def is_filled(self, size: Size) -> bool:
-        """Whether a size may not differ after all, since the parameters' do not."""
+        """Whether all clients have the same of a size."""
         return all(atom in self.filled for atom in atoms_of(size) if atom in self.lengths)
 
     def pad_size(self, size: Size) -> Size:
@@ -259,13 +260,13 @@ class Batching:
             dividend = self.elementwise("add", dividend, less_one)
         return self.elementwise("floor_divide", dividend, divisor)
 
-    def bind(self, size: Size, length: int, padded: Size, *, even: bool = False) -> None:
-        """Learns of a ragged size that is one name; what is known already is left. `even`: every client fills it."""
+    def bind(self, size: Size, length: int, padded: Size, *, filled: bool = False) -> None:
+        """Learns of a ragged size that is one name; what is known already is left."""
         atom = size.atom if isinstance(size, Dim) else None
         if atom is not None and not isinstance(atom, Quotient) and atom not in self.lengths:
             self.lengths[atom] = length
             self.padded[atom] = padded
-            self.filled |= {atom} if even else set()
+            self.filled |= {atom} if filled else set()
 
     # Values
 
@@ -292,14 +293,18 @@ class Batching:
 
     def clean(self, value: Value, shape: tuple[Size, ...], fill: bool | int | float = 0) -> Value:
         """The value with `fill` in its padding, chosen and never multiplied: padding may be NaN."""
-        axes = tuple(axis for axis in self.ragged_axes(shape) if not self.is_filled(shape[axis]))
-        if not axes or (value.pad == "zero" and fill == 0):
+        ragged = self.ragged_axes(shape)
+        if not ragged or (value.pad == "zero" and fill == 0):
             return value
+        pad = "zero" if fill == 0 else "dirty"
+        axes = tuple(axis for axis in ragged if not self.is_filled(shape[axis]))
+        if not axes:
+            return Value(self.up(value), True, pad)
         full = self.full(shape)
         dtype = self.tensor(value.id).dtype
         other = self.constant(_number(fill, dtype), dtype, full)
         chosen = self.elementwise("select", self.mask(shape, axes), self.up(value), other, dtype=dtype)
-        return Value(chosen, True, "zero" if fill == 0 else "dirty")
+        return Value(chosen, True, pad)
 
     @contextmanager
     def only(self, clients: int) -> Iterator[None]:
@@ -313,7 +318,7 @@ class Batching:
 
     def inner(self, builder: Builder) -> Batching:
         """What holds in the body of a loop, before its parameters are there: nothing but the clients."""
-        return Batching(builder, self.clients, span=self.span, packed=self.packed, apart=self.apart, even=self.even)
+        return Batching(builder, self.clients, span=self.span, packed=self.packed, apart=self.apart)
 
 
 def _number(fill: bool | int | float, dtype: str) -> bool | int | float:

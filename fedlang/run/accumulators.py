@@ -72,7 +72,6 @@ class Numeric:
     otherwise: LeafValue | None = None
     cohort: int = 0
     first: tuple[str, tuple[int, ...]] | None = None
-    scanned: tuple[Part, Scan | Estimate] | None = None
 
     @property
     def dtype(self) -> str:
@@ -100,52 +99,61 @@ class Numeric:
             raise error
         return [self.otherwise]
 
-    def scan(self, kept: Part, of: Part) -> Scan | Estimate:
-        """The values of the clients of a chunk who count, looked through; once, where `offenders` and `add` get the
-        same. They are summed up at once where there will be no more."""
+
+@dataclass(slots=True, eq=False)
+class Summed(Numeric):
+    """What sums and means share: values added up exactly as they come; or those of a whole cohort, where they come at
+    once, rounded at once."""
+
+    total: ExactSum | None = None
+    whole: Numbers | None = None
+    scanned: tuple[Part, Scan | Estimate] | None = None
+
+    def scan(self, kept: Part, clients: int) -> Scan | Estimate:
+        """The values of the clients who count, of so many in a chunk, looked through; once, where `offenders` and `add`
+        get the same."""
         if self.scanned is None or self.scanned[0] is not kept:
             values, weights = self.stacked(kept), None if kept.weights is None else kept.weights.values
-            is_whole = len(of.ids) == self.cohort and Estimate.suits(values, weights)
+            is_whole = clients == self.cohort and Estimate.suits(values, weights)
             self.scanned = kept, Estimate(values, weights) if is_whole else Scan(values)
         return self.scanned[1]
 
-    def not_finite_rows(self, kept: Part, of: Part, rows: Sequence[int]) -> Offenders:
+    def not_finite_rows(self, kept: Part, clients: int, rows: Sequence[int]) -> Offenders:
         """Rows that have NaN or an infinity, of the clients who are counted; `rows` are their places in the chunk."""
-        if self.scan(kept, of).is_finite:
+        if self.scan(kept, clients).is_finite:
             return {}
         bad = [k for k, row in enumerate(self.stacked(kept)) if not np.isfinite(row).all()]
         return {rows[k]: not_finite(kept.ids[k], self.aggregate.path, self.aggregate.span) for k in bad}
 
-    def added(self, total: ExactSum | Estimate | None, kept: Part, of: Part) -> ExactSum | Estimate:
-        """The total with the values of the clients of a chunk who count."""
-        found, self.scanned = self.scan(kept, of), None
+    def take(self, kept: Part, clients: int, rounded: Callable[[Estimate], Numbers]) -> None:
+        """Adds the values of the clients who count, of so many in a chunk; or rounds what they come to, all of them."""
+        found, self.scanned = self.scan(kept, clients), None
         if isinstance(found, Estimate):
-            return found
-        assert not isinstance(total, Estimate), "a chunk of the whole cohort is the only one"
-        total = total or ExactSum(self.stacked(kept).shape[1:], numpy_dtype(self.dtype))
-        total.add(found, None if kept.weights is None else kept.weights.factors)
-        return total
+            self.whole = rounded(found)
+            return
+        if self.total is None:
+            self.total = ExactSum(self.stacked(kept).shape[1:], numpy_dtype(self.dtype))
+        self.total.add(found, None if kept.weights is None else kept.weights.factors)
 
 
 @dataclass(slots=True, eq=False)
-class FloatSum(Numeric):
+class FloatSum(Summed):
     """The rounded exact sum."""
-
-    total: ExactSum | Estimate | None = None
 
     def offenders(self, part: Part) -> Offenders:
         """Values that are not finite."""
-        return self.not_finite_rows(part, part, range(len(part.ids)))
+        return self.not_finite_rows(part, len(part.ids), range(len(part.ids)))
 
     def add(self, part: Part) -> None:
-        """Adds exactly."""
-        self.total = self.added(self.total, part, part)
+        """Takes the values."""
+        self.take(part, len(part.ids), Estimate.sum)
 
     def results(self) -> list[LeafValue]:
         """The sum; zeros over no clients."""
-        if self.total is None:
+        found = self.whole if self.total is None else self.total.sum()
+        if found is None:
             return [np.zeros(self.empty_shape, numpy_dtype(self.dtype))]
-        return [_in_range(self.total.sum(), "sum", self.aggregate, self.dtype)]
+        return [_in_range(found, "sum", self.aggregate, self.dtype)]
 
 
 def _in_range(values: Numbers, kind: str, aggregate: Aggregate, dtype: str) -> Numbers:
@@ -155,10 +163,9 @@ def _in_range(values: Numbers, kind: str, aggregate: Aggregate, dtype: str) -> N
 
 
 @dataclass(slots=True, eq=False)
-class Mean(Numeric):
+class Mean(Summed):
     """The rounded quotient of exact sums. A client of weight zero is not looked at."""
 
-    total: ExactSum | Estimate | None = None
     weights: Fraction = Fraction(0)
     clients: int = 0
     counting: tuple[Part, Part] | None = None  # a chunk, and of it the clients who count
@@ -171,24 +178,25 @@ class Mean(Numeric):
         if weights is not None:
             for k in weights.wrong():
                 found[k] = bad_weight(part.ids[k], weights.values[k].item(), self.aggregate.span)
-        return found | (self.not_finite_rows(kept, part, rows) if rows else {})
+        return found | (self.not_finite_rows(kept, len(part.ids), rows) if rows else {})
 
     def add(self, part: Part) -> None:
-        """Adds products and weights exactly."""
+        """Takes products and weights."""
         self.clients += len(part.ids)
         kept = self._kept(part)
         if not kept.ids:
             return
-        self.total = self.added(self.total, kept, part)
         self.weights += len(kept.ids) if kept.weights is None else kept.weights.total
+        self.take(kept, len(part.ids), lambda estimate: estimate.mean(self.weights))
         self.counting = None
 
     def results(self) -> list[LeafValue]:
         """The mean, or `otherwise` where there is no client or no weight."""
         path, span = self.aggregate.path, self.aggregate.span
-        if self.total is None:
+        found = self.whole if self.total is None else self.total.mean(self.weights)
+        if found is None:
             return self.instead(no_weight(path, span) if self.clients else no_clients("mean", path, span))
-        return [_in_range(self.total.mean(self.weights), "mean", self.aggregate, self.dtype)]
+        return [_in_range(found, "mean", self.aggregate, self.dtype)]
 
     def _kept(self, part: Part) -> Part:
         """The clients who count; found once, where `offenders` and `add` get the same."""

@@ -76,7 +76,7 @@ class Scan:
     def __init__(self, values: Floats) -> None:
         flat = np.ascontiguousarray(values).reshape(len(values), -1 if values.size else math.prod(values.shape[1:]))
         self.flat = flat.astype(np.float32) if flat.dtype.itemsize == 2 else flat
-        self.bounds = [_bounds(self.flat[tile]) for tile in _tiles(*self.flat.shape)]
+        self.bounds = [_bounds(self.flat[tile]) for tile in tiles(*self.flat.shape)]
 
     @property
     def is_finite(self) -> bool:
@@ -103,7 +103,7 @@ class ExactSum:
         if weights is not None:
             pieces = weights if isinstance(weights, list) else factors_of(flush(weights))
         with np.errstate(all="ignore"):
-            for (rows, columns), (most, low) in zip(_tiles(*scan.flat.shape), scan.bounds, strict=True):
+            for (rows, columns), (most, low) in zip(tiles(*scan.flat.shape), scan.bounds, strict=True):
                 for piece in pieces if most else ():
                     own = None if piece is None else piece.of(rows)
                     if own is None or own.most:
@@ -157,13 +157,14 @@ class ExactSum:
         )
 
     def _add_tile(self, tile: Floats, factors: Factors | None, columns: slice, most: float, low: int) -> None:
-        if tile.dtype == np.float32:
+        if tile.dtype == np.float32 and (factors is None or factors.is_modest):
             if low < -149:  # there are subnormals
                 tile, low = flush(tile), -149
             self._add_exact(_widened(tile), columns, most, low, factors=factors)
         elif factors is None and low > -CLASS // 2 and most < 2.0 ** (CLASS // 2 - 1):
             self._add_exact(_widened(tile), columns, most, low)
         else:
+            tile = flush(tile).astype(np.float64)
             self._add_doubles(tile, np.ones(len(tile)) if factors is None else factors.values, columns)
 
     def _add_doubles(self, tile: Doubles, weights: Doubles, columns: slice) -> None:
@@ -246,7 +247,7 @@ class ExactSum:
         return np.array(values, self.dtype).reshape(self.shape)
 
 
-def _tiles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
+def tiles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
     """Tiles, column by column; of all rows where they are not too many."""
     least, most = COLUMNS
     width = max(1, min(columns, most, max(least, ELEMENTS // max(rows, 1))))

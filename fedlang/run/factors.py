@@ -34,6 +34,11 @@ class Factors:
         """How many the values have together, from the greatest's first to the last of all."""
         return math.frexp(self.most)[1] - self.low
 
+    @property
+    def is_modest(self) -> bool:
+        """Whether no product of a float32 value and one of them is too large or too small for a double."""
+        return self.most < 2.0**800 and self.low > -800
+
     def of(self, rows: slice) -> Factors:
         """The factors of some rows."""
         place = rows.start, rows.stop

@@ -65,8 +65,8 @@ def enclosed(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.intp]]:
     """Both ends of `value ± slack` as float32, and where they do not tell what all that is between them rounds to.
 
-    Where the size of what was added up is zero, so is the value, 0.0; there, the slack is less than `least`. Other
-    values below that are not told either.
+    Where the size of what was added up is zero, so is the value, 0.0; the slack must be less than `least` there. Other
+    values whose size is below `least` are not told either. All values must be finite.
     """
     low, high = (value - slack).astype(np.float32), (value + slack).astype(np.float32)
     unclear, away = low != high, np.abs(low)

@@ -6,6 +6,7 @@ by one and vectorised.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -64,7 +65,7 @@ def _numbers(own: list[Rows]) -> tuple[np.ndarray, np.ndarray]:
     first = np.zeros((steps, len(own)), np.int64)
     for k, v in enumerate(own):
         counts[: len(v), k], first[: len(v), k] = np.diff(v.splits), v.splits[:-1] + starts[k]
-    column = np.arange(counts.max())
+    column = np.arange(counts.max(initial=0))
     return np.where(column < counts[..., None], first[..., None] + column, 0).astype(np.int32), counts
 
 
@@ -92,16 +93,40 @@ def hold(graph: Graph, varies: tuple[bool, ...], values: list[tuple[Any, ...]], 
         results = evaluate(batched.graph, feeds_of(batched, varies, values, poison=poison))
         for client, wanted in enumerate(expected):
             compare(own_results(batched, results, client), wanted, f"client {client}, poison {poison}")
-    for client, wanted in enumerate(expected):
-        if not all(is_even(value) for value in values[client]):
-            continue
-        batched = batch_graph(graph, varies, packed="dirty", even=True)
-        results = evaluate(batched.graph, feeds_of(batched, varies, [values[client]] * 2, poison=True))
-        compare(own_results(batched, results, 1), wanted, f"client {client} beside its like")
+    hold_where_clients_are_alike(graph, varies, values, expected)
     if tensorflow:
         for strategy in ("sequential", "vectorised", "blocks"):
             hold_on_tensorflow(graph, varies, values, expected, strategy)
         hold_without_masks(graph, varies, values)
+
+
+def hold_where_clients_are_alike(graph: Graph, varies: tuple[bool, ...], values: Any, expected: Any) -> None:
+    """Without masks too: of steps, and of elements where they are of one size. What is left is the same."""
+    batched = batch_graph(graph, varies, packed="dirty")
+    steps = frozenset(feed for feed in batched.feeds if feed.kind == "length")
+    counts = frozenset(feed for feed in batched.feeds if feed.kind == "counts")
+    for even in (steps, steps | counts):
+        without = batch_graph(graph, varies, packed="dirty", even=even)
+        assert without.feeds == batched.feeds
+        assert ranks(without.graph) == ranks(batched.graph)
+        for client, wanted in enumerate(expected):
+            if even == steps or all(is_even(value) for value in values[client]):
+                results = evaluate(without.graph, feeds_of(without, varies, [values[client]] * 2, poison=True))
+                compare(own_results(without, results, 1), wanted, f"client {client} beside its like")
+
+
+def ranks(graph: Graph) -> Counter[Any]:
+    """How often there is an operation, at every depth, that gives float tensors of these ranks; what masks are made of
+    left out."""
+    found: Counter[Any] = Counter()
+    for node in graph.nodes:
+        types = node.type if isinstance(node.type, tuple) else (node.type,)
+        shapes = tuple(len(type.shape) for type in types if isinstance(type, Tensor) and type.dtype == F32)
+        if shapes and node.op not in ("select", "broadcast", "constant", "parameter", "get", "transpose"):
+            found[node.op, shapes] += 1
+        for body in node.bodies:
+            found += ranks(body)
+    return found
 
 
 def is_even(value: Any) -> bool:
@@ -495,8 +520,10 @@ def test_training_is_batched_with_few_masks() -> None:
 
 def test_training_of_clients_who_are_alike_is_batched_without_masks() -> None:
     graph, varies, _ = given_batches()
-    assert "select" in print_graph(batch_graph(graph, varies).graph)
-    assert "select" not in print_graph(batch_graph(graph, varies, even=True).graph)
+    masked = batch_graph(graph, varies)
+    assert "select" in print_graph(masked.graph)
+    even = frozenset(feed for feed in masked.feeds if feed.kind in ("length", "counts"))
+    assert "select" not in print_graph(batch_graph(graph, varies, even=even).graph)
 
 
 def test_weights_that_nobody_writes_stay_one_matrix() -> None:

@@ -33,7 +33,10 @@ class OfSize:
     def __call__(self, steps: Any, most: int) -> list[int]:
         return [min(self.size, len(steps) - start) for start in range(0, max(1, len(steps)), self.size)]
 
-    def took(self, seconds: float) -> None:
+    def begin(self) -> None:
+        """Keeps nothing."""
+
+    def end(self, seconds: float) -> None:
         """Learns nothing."""
 
 
@@ -72,13 +75,23 @@ def test_clients_who_are_alike_run_without_masks_until_others_come() -> None:
         ]
         (chunk,) = made.run([np.ones(3, np.float32)], tasks_of(data))
         assert not chunk.failures
-        return work.even.traces(), work.function.traces()
+        return 0 if work.unmasked is None else work.unmasked.traces(), work.masked.traces()
 
     assert traced((4, 4), (4, 4)) == (1, 0)
     assert traced((4,), (4,), (4,)) == (1, 0)
-    assert traced((4, 4), (4, 2)) == (1, 1)
+    assert traced((4, 4), (4, 2)) == (1, 1), "a short batch"
     assert traced((4, 4), (4, 4)) == (1, 1)
     assert work.traces() == 2
+
+
+def test_clients_who_take_as_many_steps_need_no_masks_of_steps() -> None:
+    """Batches of other sizes, here 4 and 2, keep theirs."""
+    graph, varies, _ = given_batches()
+    made: Any = BatchedExecutor(strategy="vectorised", threads=1).compile_work(graph, varies)
+    for sizes, even in (([(4, 2), (4, 2)], {"length"}), ([(4,), (3,)], {"length"}), ([(4,), (4, 2)], set())):
+        data = [(Rows(np.ones((sum(each), 3), np.float32), np.cumsum([0, *each], dtype=np.int64)),) for each in sizes]
+        list(made.run([np.ones(3, np.float32)], tasks_of(data)))
+        assert {feed.kind for feed in made.work.work.even} == even
 
 
 def test_the_longest_clients_are_together(monkeypatch: pytest.MonkeyPatch) -> None:

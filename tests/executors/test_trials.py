@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedlang.executors.batched.cutting import ALIKE, BlockCost, costs_up_to, cut, ways
-from fedlang.executors.batched.trials import KEPT, TRIES, Trials
+from fedlang.executors.batched.trials import KEPT, LONG_AGO, TRIES, Trials
 
 EQUAL = np.full(64, 4, np.int32)
 ONE, TWO = [64], [32, 32]
@@ -28,8 +28,9 @@ def rounds(
 ) -> list[list[int]]:
     found = []
     for _ in range(count):
+        cutting.begin()
         found.append(cutting(steps, 128))
-        cutting.took(took(found[-1]))
+        cutting.end(took(found[-1]))
     return found
 
 
@@ -71,14 +72,46 @@ def test_a_hopeless_way_is_never_tried() -> None:
 def test_what_is_known_of_a_way_holds_for_other_cohorts() -> None:
     cutting = trials(0.09)
     rounds(cutting, 3 * TRIES, lambda sizes: 0.7 if sizes == TWO else 1.0)
-    assert cutting(np.full(80, 4, np.int32), 128) == [40, 40]
+    assert cutting(np.full(72, 4, np.int32), 128) == [40, 32]
 
 
 def test_a_round_of_several_cuts_teaches_nothing() -> None:
     cutting = trials(0.09)
     for _ in range(20):
+        cutting.begin()
         assert [cutting(EQUAL, 128), cutting(EQUAL, 128)] == [ONE, ONE]
-        cutting.took(1.0)
+        cutting.end(1.0)
+
+
+def test_a_round_that_fails_is_forgotten() -> None:
+    cutting = trials(0.09)
+    for _ in range(1000):
+        cutting.begin()
+        assert cutting(EQUAL, 128) == ONE
+    assert len(cutting._asked) == 1
+    found = rounds(cutting, 40, lambda sizes: 0.7 if sizes == TWO else 1.0)
+    assert found[-1] == TWO
+
+
+def test_rounds_of_other_sizes_are_not_compared() -> None:
+    """Half of a small round is nobody's work: that says nothing of ways to cut large ones."""
+    large, cutting = np.full(120, 40, np.int32), trials(0.09)
+    rounds(cutting, 30, lambda sizes: 10.0)
+
+    def took(sizes: list[int]) -> float:
+        return 3.0 if len(sizes) > 1 else 5.0
+
+    found = rounds(cutting, 40, took, large)
+    assert len(found[-1]) > 1
+    assert rounds(cutting, 1, lambda sizes: 10.0) == [ONE]
+
+
+def test_a_way_that_was_slower_is_tried_again_after_long() -> None:
+    cutting = trials(0.09)
+    found = rounds(cutting, LONG_AGO, lambda sizes: 1.5 if sizes == TWO else 1.0)
+    assert found[-1] == ONE
+    later = rounds(cutting, LONG_AGO, lambda sizes: 0.7 if sizes == TWO else 1.0)
+    assert later[-1] == TWO
 
 
 def test_ways_are_cuts_of_all_clients_each_finer_than_the_one_before() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -10,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedlang.run.estimates import HEAVY, LIGHT, Estimate
+import fedlang as fl
+from fedlang.executors.reference import ReferenceExecutor
+from fedlang.run.estimates import CLIENTS, ELEMENTS, HEAVY, LIGHT, Estimate
 from fedlang.run.exact import ExactSum
+from fedlang.run.executor import Chunk
 
 from .test_exact import DTYPES, KINDS, clients, fractions_of, weights_of
 
@@ -28,7 +32,7 @@ def exactly(values: np.ndarray, weights: np.ndarray | None, total: Fraction | No
 @given(
     st.sampled_from(KINDS),
     st.sampled_from(["none", "whole", "long", "single", "double"]),
-    st.integers(1, 60),
+    st.integers(CLIENTS, 60),
     st.integers(0, 40),
     st.integers(0, 2**32 - 1),
 )
@@ -51,18 +55,18 @@ def test_shapes_of_several_tiles_and_blocks(shape: tuple[int, ...]) -> None:
     assert found.tobytes() == exactly(values, None, Fraction(7)).tobytes()
 
 
-def test_columns_that_lie_between_two_numbers_are_summed_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_that_lie_between_two_numbers_are_told_without_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mean in the very middle, with a crumb on either side of it that doubles lose."""
     one, unit, crumb = np.float32(1), np.float32(2.0**-24), np.float32(2.0**-80)
     values = np.array([[one] * 5, [unit, unit, unit, 0, 2 * unit], [0, crumb, -crumb, 0, 0]], np.float32)
     asked: list[int] = []
-    slow = Estimate._exactly
+    told = Estimate._told
 
     def seen(self: Estimate, columns: np.ndarray, *others: Any) -> np.ndarray:
         asked.extend(columns.tolist())
-        return slow(self, columns, *others)
+        return told(self, columns, *others)
 
-    monkeypatch.setattr(Estimate, "_exactly", seen)
+    monkeypatch.setattr(Estimate, "_told", seen)
     assert Estimate(values).sum().tolist() == [1, 1 + 2.0**-23, 1, 1, 1 + 2.0**-23]
     assert asked == [0, 1, 2]
 
@@ -85,9 +89,69 @@ def test_values_that_are_not_finite_are_seen(bad: float) -> None:
 
 
 def test_what_it_does_not_suit() -> None:
-    single = np.ones((2, 3), np.float32)
+    single = np.ones((CLIENTS, 3), np.float32)
     assert not Estimate.suits(single.astype(np.float64), None)
-    assert not Estimate.suits(single[:0], None)
-    assert not Estimate.suits(single, np.array([LIGHT / 2, 1]))
-    assert not Estimate.suits(single, np.array([1, HEAVY * 2]))
-    assert Estimate.suits(single, np.array([LIGHT, HEAVY]))
+    assert not Estimate.suits(single[1:], None)
+    for dtype in (np.float16, np.float32, np.float64, np.uint64):
+        assert Estimate.suits(single, np.ones(CLIENTS, dtype))
+    weights = np.linspace(1, 2, CLIENTS)
+    assert not Estimate.suits(single, weights * LIGHT / 2)
+    assert not Estimate.suits(single, weights * HEAVY)
+    assert Estimate.suits(single, np.array([LIGHT, HEAVY] * (CLIENTS // 2)))
+
+
+@pytest.mark.parametrize("clients", [5000, 70_001])
+def test_any_number_of_clients(clients: int) -> None:
+    rng = np.random.default_rng(7)
+    values, weights = rng.standard_normal((clients, 3)).astype(np.float32), rng.integers(1, 9, clients)
+    total = Fraction(int(weights.sum()))
+    assert Estimate(values, weights).mean(total).tobytes() == exactly(values, weights, total).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["ties", "cancel", "subnormal"])
+def test_whether_few_or_most_coordinates_are_open(kind: str) -> None:
+    rng = np.random.default_rng(11)
+    values = clients(kind, 100, 3 * ELEMENTS // 100, SINGLE, rng)
+    whole = np.concatenate([values, rng.standard_normal((100, ELEMENTS)).astype(np.float32)], axis=1)
+    for each in (values, whole, whole[:, ::-1]):
+        assert Estimate(each).mean(Fraction(100)).tobytes() == exactly(each, None, Fraction(100)).tobytes()
+
+
+class Reusing:
+    """An executor that gives all clients at once, in memory that it uses for something else as soon as it goes on."""
+
+    name = "reusing"
+
+    def __init__(self) -> None:
+        self.inner = ReferenceExecutor()
+
+    def compile_local(self, graph: Any) -> Any:
+        return self.inner.compile_local(graph)
+
+    def compile_work(self, work: Any, varies: tuple[bool, ...]) -> Any:
+        inner = self.inner.compile_work(work, varies)
+
+        class Work:
+            def run(self, shared: Any, clients: Any) -> Iterator[Chunk]:
+                chunks = list(inner.run(shared, clients))
+                results = tuple(np.concatenate(each) for each in zip(*(c.results for c in chunks), strict=True))
+                yield Chunk(
+                    tuple(p for c in chunks for p in c.positions), tuple(i for c in chunks for i in c.ids), results
+                )
+                for each in results:
+                    each.fill(0)
+
+        return Work()
+
+
+@pytest.mark.parametrize("aggregate", ["federated_mean(x)", "federated_sum(x)", "federated_mean(x, w)"])
+def test_a_chunk_is_used_up_before_the_next_is_asked_for(aggregate: str) -> None:
+    program = fl.loads(
+        f"fed f(x: <float32[300]>@CLIENTS, w: <float32>@CLIENTS) -> float32[300]@SERVER {{ {aggregate} }}"
+    ).f
+    x = clients("ties", 16, 300, SINGLE, np.random.default_rng(1))
+    w = np.ones(16, np.float32)
+    found, wanted = (program.run((list(x), list(w)), executor=each) for each in (Reusing(), "reference"))
+    assert found.tobytes() == wanted.tobytes()
+    total = None if "sum" in aggregate else Fraction(16)
+    assert found.tobytes() == exactly(x, None, total).tobytes()

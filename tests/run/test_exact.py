@@ -285,3 +285,13 @@ def test_subnormal_weights_have_factors() -> None:
     assert sum(sum(map(Fraction, factors.values.tolist())) for factors in factors_of(weights)) == sum(
         map(Fraction, weights.tolist())
     )
+
+
+@pytest.mark.parametrize("exponent", [-1000, 900, 1000])
+def test_weights_whose_products_no_double_holds(exponent: int) -> None:
+    values = np.array([[1.5, 2.0**100, 2.0**-126], [-0.5, 3.0, 2.0**-120]], np.float32)
+    weights = np.array([1.0, 3.0]) * 2.0**exponent
+    exact = ExactSum((3,), DTYPES["float32"])
+    exact.add(values, weights)
+    totals, total = wanted(values, weights)
+    assert exact.mean(total).tolist() == [float(round_fraction(each / total, DTYPES["float32"])) for each in totals]

@@ -58,14 +58,13 @@ class Packer:
         shown = [store.tensors() for store in self.stores]  # they may be others once rows were added
         return [self._feed(feed, clients, numbers, shown) for feed in self.own]
 
-    def even(self, feeds: Sequence[Any]) -> frozenset[Feed]:
-        """Of these feeds the lengths that are the same for all clients, and the counts that are all of the width."""
-        return frozenset(
-            feed
-            for feed, given in zip(self.own, feeds, strict=True)
-            if (feed.kind == "length" and np.all(given == given[0]))
-            or (feed.kind == "counts" and np.all(given == feeds[self.rows[feed.parameter]].shape[-1]))
-        )
+    def is_even(self, place: int, feeds: Sequence[Any]) -> bool:
+        """Whether the feed at a place is lengths that are the same for all clients, or counts that are all of the
+        width."""
+        feed, given = self.own[place], feeds[place]
+        if feed.kind == "length":
+            return bool((given == given[0]).all())
+        return feed.kind == "counts" and bool((given == feeds[self.rows[feed.parameter]].shape[-1]).all())
 
     def _feed(self, feed: Feed, clients: Clients, numbers: list[tuple[Numbers, ...]], shown: list[list[Any]]) -> Any:
         if feed.kind == "stacked":

@@ -42,7 +42,7 @@ from .work import Finished, Readable, finish, nothing
 @dataclass(slots=True, eq=False)
 class VectorisedWork:
     """A batched graph as a program for chunks. `without` makes the one for chunks in which certain feeds are even: it
-    is `unmasked`, once it was made, and `even` are the feeds that have been so in all chunks up to now."""
+    is `unmasked`, once it was made, and `even` are the places of those that have been so in all chunks up to now."""
 
     batched: Batched
     layout: Layout
@@ -52,7 +52,7 @@ class VectorisedWork:
     packer: Packer
     lock: Lock = field(default_factory=Lock)
     unmasked: Traced | None = None
-    even: frozenset[Feed] | None = None
+    even: tuple[int, ...] | None = None
 
     @property
     def lanes(self) -> int:
@@ -72,13 +72,15 @@ class VectorisedWork:
         with self.lock:
             self.packer.make_room(read)
             feeds = self.packer.feeds(read.values)
-            return [self._program(self.packer.even(feeds)), *feeds]
+            return [self._program(feeds), *feeds]
 
-    def _program(self, even: frozenset[Feed]) -> Traced:
-        """That of a chunk in which these feeds are even."""
-        if self.even is None and even:
-            self.unmasked = self.without(even)
-        self.even = even if self.even is None else self.even if self.even <= even else frozenset()
+    def _program(self, feeds: Sequence[Any]) -> Traced:
+        """That of a chunk with these feeds."""
+        among = range(len(feeds)) if self.even is None else self.even
+        found = tuple([place for place in among if self.packer.is_even(place, feeds)])
+        if self.even is None and found:
+            self.unmasked = self.without(frozenset(self.packer.own[place] for place in found))
+        self.even = found if self.even in (None, found) else ()
         return self.unmasked if self.even and self.unmasked is not None else self.masked
 
     def run(self, shared: Sequence[Any], packed: Sequence[Any], read: Readable, *, spread: bool = False) -> Chunk:

@@ -91,7 +91,7 @@ def test_clients_who_take_as_many_steps_need_no_masks_of_steps() -> None:
     for sizes, even in (([(4, 2), (4, 2)], {"length"}), ([(4,), (3,)], {"length"}), ([(4,), (4, 2)], set())):
         data = [(Rows(np.ones((sum(each), 3), np.float32), np.cumsum([0, *each], dtype=np.int64)),) for each in sizes]
         list(made.run([np.ones(3, np.float32)], tasks_of(data)))
-        assert {feed.kind for feed in made.work.work.even} == even
+        assert {made.work.work.packer.own[place].kind for place in made.work.work.even} == even
 
 
 def test_the_longest_clients_are_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ proportion: few clients waste calls, many waste steps. The cut of least work is 
 multiples of `STEP` clients; the block of the longest ones is the smaller by what is no multiple. Where one of its
 blocks would keep a thread busy while others have nothing to do, smaller blocks are tried: first as many as there are
 threads. And there are blocks of clients who are about alike, in which little is wasted. Another thread is asked only
-where it makes the whole faster by a seventh (`WORTH`): what it takes to move data to it and back is work, too. Nor are
+where it makes the whole faster by a fifth (`WORTH`): what it takes to move data to it and back is work, too. Nor are
 two threads twice as fast as one: cores share memory, or are halves of one core.
 """
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..tensorflow.work import STEP, alike_sizes
 
-WORTH = 1.15
+WORTH = 1.2
 ALIKE = -1
 
 

@@ -2,17 +2,18 @@
 took.
 
 How clients are cut changes no bit of any result, so ways may be tried. An estimate knows what blocks compute, but not
-how much two threads slow each other down here, with this work: where it finds two ways about as fast, each of them has
-a few rounds, and what they took says which goes on. What is remembered of a way is how many times as long as estimated
-its rounds were, since cohorts differ from round to round; for cohorts of about one size, since much of a small round is
-no block's work; the least of the last few, since others disturb a round at times; and not for ever.
+how much two threads slow each other down here, with this work: where it finds ways about as fast, each of them has a
+few rounds, one after the other, and what they took says which goes on. After long, all are tried again: what a way took
+once says little of a machine on which something else runs now. What counts is how many times as long as estimated
+rounds were, since cohorts differ from round to round, and the least of a way's rounds, since others disturb some.
+Cohorts of another size are tried for themselves, since much of a small round is no block's work.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -20,9 +21,8 @@ from numpy.typing import NDArray
 
 from .cutting import Costs, Way, ways
 
-TRIES, KEPT = 3, 5  # rounds that a way is tried for, and rounds that are remembered of it
+TRIES, HELD = 3, 200  # rounds that a way is tried for, and rounds for which what was found holds
 CLOSE = 1.5  # a factor between two estimates that trying may turn round
-LONG_AGO = 256  # rounds after which a way that was slower may be tried again
 
 
 class Cut(Protocol):
@@ -41,37 +41,45 @@ class Cut(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Comparison:
+    """Of ways, by their kinds: seconds over those estimated, of each round that they were tried for; which is the best,
+    once that is known, and for how many rounds it holds."""
+
+    found: dict[int, list[float]] = field(default_factory=dict)
+    best: int | None = None
+    left: int = 0
+
+
 class Trials:
     """Cuts by estimated costs (for blocks of so many clients at most), corrected by what rounds took."""
 
     def __init__(self, costs: Callable[[int], Costs], threads: int) -> None:
         self._costs, self._threads = costs, threads
         self._last: tuple[bytes, int, list[Way]] = (b"", 0, [])  # cohorts often come again
-        self._found: dict[tuple[int, int], deque[tuple[int, float]]] = {}  # rounds, and seconds over those estimated
-        self._asked: list[tuple[tuple[int, int], Way]] = []  # in this round
-        self._round = 0
+        self._compared: dict[int, _Comparison] = {}  # by the magnitude of cohorts
+        self._asked: list[tuple[_Comparison, Way]] = []  # in this round
 
     def __call__(self, steps: NDArray[np.int32], most: int) -> list[int]:
         """The sizes of the blocks of the way that is fastest, or that has yet to be tried."""
-        open_ways = self._ways(steps, most)
-        size = _magnitude(open_ways[0].seconds)
-        way = self._untried(open_ways, size)
-        if way is None:
-            way = min(open_ways, key=lambda way: way.weighed(self._expected(way, size)))
-        self._asked.append(((way.kind, size), way))
+        open_ways = sorted(self._ways(steps, most), key=lambda way: way.weighed(way.seconds))
+        close = [way for way in open_ways if way.seconds <= CLOSE * open_ways[0].seconds]
+        compared = self._compared.setdefault(math.frexp(open_ways[0].seconds)[1], _Comparison())
+        way = _chosen(close, compared) if len(close) > 1 else open_ways[0]
+        self._asked.append((compared, way))
         return way.sizes
 
     def begin(self) -> None:
         """Begins anew to count cuts."""
         self._asked.clear()
-        self._round += 1
 
     def end(self, seconds: float) -> None:
         """Remembers what a round took that was one cut. Of a round of several, nobody knows what each took."""
         if len(self._asked) == 1:
-            ((key, way),) = self._asked
-            if way.seconds > 0:
-                self._found.setdefault(key, deque(maxlen=KEPT)).append((self._round, seconds / way.seconds))
+            ((compared, way),) = self._asked
+            if compared.best is None and way.seconds > 0:
+                compared.found.setdefault(way.kind, []).append(seconds / way.seconds)
+            compared.left -= 1
 
     def _ways(self, steps: NDArray[np.int32], most: int) -> list[Way]:
         asked, last = steps.tobytes(), self._last
@@ -79,23 +87,15 @@ class Trials:
             last = self._last = asked, most, ways(steps, self._costs(most), self._threads)
         return last[2]
 
-    def _untried(self, open_ways: list[Way], size: int) -> Way | None:
-        """A way to try, that of the least estimate first; none where there is one way only that is not hopeless."""
-        order = sorted(open_ways, key=lambda way: way.weighed(way.seconds))
-        close = [way for way in order if way.seconds <= CLOSE * order[0].seconds]
-        return next((w for w in close if len(self._known(w.kind, size)) < TRIES), None) if len(close) > 1 else None
 
-    def _expected(self, way: Way, size: int) -> float:
-        """The seconds of a way. What is not known of one is taken for what is known of others."""
-        others = [ratio for kind, about in list(self._found) if about == size for ratio in self._known(kind, size)]
-        return way.seconds * min(self._known(way.kind, size) or others or [1.0])
-
-    def _known(self, kind: int, size: int) -> list[float]:
-        """What was found of a way, for cohorts about as large, not too long ago."""
-        found = self._found.get((kind, size), ())
-        return [ratio for when, ratio in found if when > self._round - LONG_AGO]
-
-
-def _magnitude(seconds: float) -> int:
-    """A number for all cohorts that are estimated to take about as long."""
-    return math.frexp(seconds)[1]
+def _chosen(close: list[Way], compared: _Comparison) -> Way:
+    """Of ways that are about as fast, the one that is the best by comparison, or that is to be tried next."""
+    if compared.best is not None and compared.left <= 0:
+        compared.found, compared.best = {}, None
+    if compared.best is None:
+        for way in close:
+            if len(compared.found.get(way.kind, ())) < TRIES:
+                return way
+        fastest = min(close, key=lambda way: way.weighed(way.seconds * min(compared.found[way.kind])))
+        compared.best, compared.left = fastest.kind, HELD
+    return next((way for way in close if way.kind == compared.best), close[0])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedlang.executors.batched.cutting import ALIKE, BlockCost, costs_up_to, cut, ways
-from fedlang.executors.batched.trials import KEPT, LONG_AGO, TRIES, Trials
+from fedlang.executors.batched.trials import HELD, TRIES, Trials
 
 EQUAL = np.full(64, 4, np.int32)
 ONE, TWO = [64], [32, 32]
@@ -43,26 +43,27 @@ def test_the_first_rounds_are_as_estimated() -> None:
 @pytest.mark.parametrize(("two", "wanted"), [(0.7, TWO), (0.9, ONE), (1.5, ONE)])
 @pytest.mark.parametrize("handed", [0.05, 0.09])
 def test_what_rounds_took_decides_wherever_one_begins(handed: float, two: float, wanted: list[int]) -> None:
-    """Another thread must make the round faster by a seventh."""
+    """Another thread must make the round faster by a fifth."""
     found = rounds(trials(handed), 40, lambda sizes: two if sizes == TWO else 1.0)
     assert {tuple(sizes) for sizes in found[: 3 * TRIES]} >= {tuple(ONE), tuple(TWO)}
     assert found[3 * TRIES :] == [wanted] * (40 - 3 * TRIES)
 
 
 def test_a_round_that_others_disturbed_does_not_turn_the_choice() -> None:
-    cutting = trials(0.09)
-    found = rounds(cutting, 3 * TRIES, lambda sizes: 0.7 if sizes == TWO else 1.0)
-    assert found[-1] == TWO
-    seconds = iter([5.0, 0.7, 5.0, 0.7])
-    assert rounds(cutting, 4, lambda sizes: next(seconds)) == [TWO] * 4
+    cutting, seconds = trials(0.09), {len(ONE): iter([1.0, 9.0, 9.0]), len(TWO): iter([9.0, 0.7, 9.0])}
+    found = rounds(cutting, 2 * TRIES, lambda sizes: next(seconds[len(sizes)]))
+    assert found == [ONE] * TRIES + [TWO] * TRIES
+    assert rounds(cutting, HELD, lambda sizes: 9.0) == [TWO] * HELD
 
 
-def test_a_way_that_became_slow_is_left() -> None:
+def test_ways_are_compared_again_after_long() -> None:
+    """With rounds of the same time: what was found of one long ago is not held against another."""
     cutting = trials(0.09)
-    rounds(cutting, 3 * TRIES, lambda sizes: 0.7 if sizes == TWO else 1.0)
-    found = rounds(cutting, 3 * KEPT, lambda sizes: 3.0 if sizes == TWO else 1.0)
-    assert found[0] == TWO
-    assert found[-1] == ONE
+    found = rounds(cutting, 2 * TRIES + HELD, lambda sizes: 1.5 if sizes == TWO else 1.0)
+    assert found[2 * TRIES :] == [ONE] * HELD
+    found = rounds(cutting, 2 * TRIES + HELD, lambda sizes: 2.0 if sizes == TWO else 3.0)
+    assert found[: 2 * TRIES] == [ONE] * TRIES + [TWO] * TRIES
+    assert found[2 * TRIES :] == [TWO] * HELD
 
 
 def test_a_hopeless_way_is_never_tried() -> None:
@@ -104,14 +105,6 @@ def test_rounds_of_other_sizes_are_not_compared() -> None:
     found = rounds(cutting, 40, took, large)
     assert len(found[-1]) > 1
     assert rounds(cutting, 1, lambda sizes: 10.0) == [ONE]
-
-
-def test_a_way_that_was_slower_is_tried_again_after_long() -> None:
-    cutting = trials(0.09)
-    found = rounds(cutting, LONG_AGO, lambda sizes: 1.5 if sizes == TWO else 1.0)
-    assert found[-1] == ONE
-    later = rounds(cutting, LONG_AGO, lambda sizes: 0.7 if sizes == TWO else 1.0)
-    assert later[-1] == TWO
 
 
 def test_ways_are_cuts_of_all_clients_each_finer_than_the_one_before() -> None:

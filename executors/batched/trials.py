@@ -2,11 +2,11 @@
 took.
 
 How clients are cut changes no bit of any result, so ways may be tried. An estimate knows what blocks compute, but not
-how much two threads slow each other down here, with this work: where it finds ways about as fast, each of them has a
-few rounds, one after the other, and what they took says which goes on. After long, all are tried again: what a way took
-once says little of a machine on which something else runs now. What counts is how many times as long as estimated
-rounds were, since cohorts differ from round to round, and the least of a way's rounds, since others disturb some.
-Cohorts of another size are tried for themselves, since much of a small round is no block's work.
+how much two threads slow each other down here, with this work: where it finds ways about as fast, they have a few
+rounds in turn, once the process has warmed up, and what those took says which goes on. After long, all are tried again:
+what a way took once says little of a machine on which something else runs now. What counts is how many times as long as
+estimated rounds were, since cohorts differ from round to round, and the least of a way's rounds, since others disturb
+some. Cohorts of another size are tried for themselves, since much of a small round is no block's work.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .cutting import Costs, Way, ways
 
-TRIES, HELD = 3, 200  # rounds that a way is tried for, and rounds for which what was found holds
+WARM, TRIES, HELD = 5, 5, 200  # first rounds, rounds that a way is tried for, rounds for which what was found holds
 CLOSE = 1.5  # a factor between two estimates that trying may turn round
 
 
@@ -43,12 +43,28 @@ class Cut(Protocol):
 
 @dataclass(slots=True)
 class _Comparison:
-    """Of ways, by their kinds: seconds over those estimated, of each round that they were tried for; which is the best,
-    once that is known, and for how many rounds it holds."""
+    """The way that is the best, by its kind, if that is known, and the rounds that are left for it. Then, for ways that
+    are tried, seconds over those estimated of each round."""
 
-    found: dict[int, list[float]] = field(default_factory=dict)
     best: int | None = None
-    left: int = 0
+    left: int = WARM
+    found: dict[int, list[float]] = field(default_factory=dict)
+
+    def way(self, close: list[Way]) -> Way:
+        """Of ways that are about as fast, the first of them the fastest by its estimate, the one to take now."""
+        if self.left <= 0:
+            next_one = min(close, key=lambda way: len(self.found.get(way.kind, ())))
+            if len(self.found.get(next_one.kind, ())) < TRIES:
+                return next_one
+            fastest = min(close, key=lambda way: way.weighed(way.seconds * min(self.found[way.kind])))
+            self.best, self.left, self.found = fastest.kind, HELD, {}
+        return next((way for way in close if way.kind == self.best), close[0])
+
+    def end(self, way: Way, seconds: float) -> None:
+        """A round of this way took so long."""
+        if self.left <= 0 and way.seconds > 0:
+            self.found.setdefault(way.kind, []).append(seconds / way.seconds)
+        self.left -= 1
 
 
 class Trials:
@@ -64,8 +80,10 @@ class Trials:
         """The sizes of the blocks of the way that is fastest, or that has yet to be tried."""
         open_ways = sorted(self._ways(steps, most), key=lambda way: way.weighed(way.seconds))
         close = [way for way in open_ways if way.seconds <= CLOSE * open_ways[0].seconds]
-        compared = self._compared.setdefault(math.frexp(open_ways[0].seconds)[1], _Comparison())
-        way = _chosen(close, compared) if len(close) > 1 else open_ways[0]
+        if len(close) < 2:
+            return close[0].sizes
+        compared = self._compared.setdefault(math.frexp(close[0].seconds)[1], _Comparison())
+        way = compared.way(close)
         self._asked.append((compared, way))
         return way.sizes
 
@@ -77,25 +95,10 @@ class Trials:
         """Remembers what a round took that was one cut. Of a round of several, nobody knows what each took."""
         if len(self._asked) == 1:
             ((compared, way),) = self._asked
-            if compared.best is None and way.seconds > 0:
-                compared.found.setdefault(way.kind, []).append(seconds / way.seconds)
-            compared.left -= 1
+            compared.end(way, seconds)
 
     def _ways(self, steps: NDArray[np.int32], most: int) -> list[Way]:
         asked, last = steps.tobytes(), self._last
         if last[:2] != (asked, most):
             last = self._last = asked, most, ways(steps, self._costs(most), self._threads)
         return last[2]
-
-
-def _chosen(close: list[Way], compared: _Comparison) -> Way:
-    """Of ways that are about as fast, the one that is the best by comparison, or that is to be tried next."""
-    if compared.best is not None and compared.left <= 0:
-        compared.found, compared.best = {}, None
-    if compared.best is None:
-        for way in close:
-            if len(compared.found.get(way.kind, ())) < TRIES:
-                return way
-        fastest = min(close, key=lambda way: way.weighed(way.seconds * min(compared.found[way.kind])))
-        compared.best, compared.left = fastest.kind, HELD
-    return next((way for way in close if way.kind == compared.best), close[0])

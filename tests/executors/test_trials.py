@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedlang.executors.batched.cutting import ALIKE, BlockCost, costs_up_to, cut, ways
-from fedlang.executors.batched.trials import HELD, TRIES, Trials
+from fedlang.executors.batched.trials import HELD, TRIES, WARM, Trials
 
 EQUAL = np.full(64, 4, np.int32)
 ONE, TWO = [64], [32, 32]
@@ -37,33 +37,34 @@ def rounds(
 def test_the_first_rounds_are_as_estimated() -> None:
     for handed, wanted in ((0.05, TWO), (0.09, ONE)):
         assert cut(EQUAL, costs(handed), 2).sizes == wanted  # type: ignore[arg-type]
-        assert rounds(trials(handed), TRIES, lambda sizes: 1.0) == [wanted] * TRIES
+        assert rounds(trials(handed), WARM, lambda sizes: 1.0) == [wanted] * WARM
 
 
 @pytest.mark.parametrize(("two", "wanted"), [(0.7, TWO), (0.9, ONE), (1.5, ONE)])
 @pytest.mark.parametrize("handed", [0.05, 0.09])
 def test_what_rounds_took_decides_wherever_one_begins(handed: float, two: float, wanted: list[int]) -> None:
     """Another thread must make the round faster by a fifth."""
-    found = rounds(trials(handed), 40, lambda sizes: two if sizes == TWO else 1.0)
-    assert {tuple(sizes) for sizes in found[: 3 * TRIES]} >= {tuple(ONE), tuple(TWO)}
-    assert found[3 * TRIES :] == [wanted] * (40 - 3 * TRIES)
+    tried = WARM + 3 * TRIES
+    found = rounds(trials(handed), tried + HELD - TRIES, lambda sizes: two if sizes == TWO else 1.0)
+    assert {tuple(sizes) for sizes in found[:tried]} >= {tuple(ONE), tuple(TWO)}
+    assert found[tried:] == [wanted] * (HELD - TRIES)
 
 
-def test_a_round_that_others_disturbed_does_not_turn_the_choice() -> None:
-    cutting, seconds = trials(0.09), {len(ONE): iter([1.0, 9.0, 9.0]), len(TWO): iter([9.0, 0.7, 9.0])}
-    found = rounds(cutting, 2 * TRIES, lambda sizes: next(seconds[len(sizes)]))
-    assert found == [ONE] * TRIES + [TWO] * TRIES
+def test_rounds_that_others_disturbed_do_not_turn_the_choice() -> None:
+    cutting, times = trials(0.09), {len(ONE): iter([1.0, *[9.0] * 4]), len(TWO): iter([*[9.0] * 3, 0.7, 9.0])}
+    assert rounds(cutting, WARM, lambda sizes: 9.0) == [ONE] * WARM
+    found = rounds(cutting, 2 * TRIES, lambda sizes: next(times[len(sizes)]))
+    assert found == [ONE, TWO] * TRIES
     assert rounds(cutting, HELD, lambda sizes: 9.0) == [TWO] * HELD
 
 
 def test_ways_are_compared_again_after_long() -> None:
     """With rounds of the same time: what was found of one long ago is not held against another."""
     cutting = trials(0.09)
-    found = rounds(cutting, 2 * TRIES + HELD, lambda sizes: 1.5 if sizes == TWO else 1.0)
-    assert found[2 * TRIES :] == [ONE] * HELD
+    found = rounds(cutting, WARM + 2 * TRIES + HELD, lambda sizes: 1.5 if sizes == TWO else 1.0)
+    assert found[WARM + 2 * TRIES :] == [ONE] * HELD
     found = rounds(cutting, 2 * TRIES + HELD, lambda sizes: 2.0 if sizes == TWO else 3.0)
-    assert found[: 2 * TRIES] == [ONE] * TRIES + [TWO] * TRIES
-    assert found[2 * TRIES :] == [TWO] * HELD
+    assert found == [ONE, TWO] * TRIES + [TWO] * HELD
 
 
 def test_a_hopeless_way_is_never_tried() -> None:
@@ -72,7 +73,7 @@ def test_a_hopeless_way_is_never_tried() -> None:
 
 def test_what_is_known_of_a_way_holds_for_other_cohorts() -> None:
     cutting = trials(0.09)
-    rounds(cutting, 3 * TRIES, lambda sizes: 0.7 if sizes == TWO else 1.0)
+    rounds(cutting, WARM + 2 * TRIES + 1, lambda sizes: 0.7 if sizes == TWO else 1.0)
     assert cutting(np.full(72, 4, np.int32), 128) == [40, 32]
 
 

@@ -6,7 +6,8 @@ how much two threads slow each other down here, with this work: where it finds w
 rounds in turn, once the process has warmed up, and what those took says which goes on. After long, all are tried again:
 what a way took once says little of a machine on which something else runs now. What counts is how many times as long as
 estimated rounds were, since cohorts differ from round to round, and the least of a way's rounds, since others disturb
-some. Cohorts of another size are tried for themselves, since much of a small round is no block's work.
+some; in time that went by, and in time of all cores, to equal parts. Cohorts of another size are tried for themselves,
+since much of a small round is no block's work.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Cut(Protocol):
         ...
 
     def end(self, seconds: float) -> None:
-        """It has ended, and took so long. One that fails does not end."""
+        """It has ended, and took so long: the mean of the time that went by and of that of all cores, so that another
+        one is taken where it saves more than it costs. A round that fails does not end."""
         ...
 
 
@@ -56,7 +58,7 @@ class _Comparison:
             next_one = min(close, key=lambda way: len(self.found.get(way.kind, ())))
             if len(self.found.get(next_one.kind, ())) < TRIES:
                 return next_one
-            fastest = min(close, key=lambda way: way.weighed(way.seconds * min(self.found[way.kind])))
+            fastest = min(close, key=lambda way: way.seconds * min(self.found[way.kind]))
             self.best, self.left, self.found = fastest.kind, HELD, {}
         return next((way for way in close if way.kind == self.best), close[0])
 

@@ -29,7 +29,7 @@ from fedlang.run.quotients import QUOTIENTS, enclosed, middles, middles_are_exac
 from fedlang.run.rounding import TINY, Doubles, Floats, flush, two_sum
 
 CLIENTS = 8  # of fewer, too many coordinates are open
-OPEN = 0.25  # the share of open coordinates from which on all are summed exactly
+OPEN, FEW = 0.25, 8  # the share of open coordinates from which on all are summed exactly, and how many are no matter
 LIGHT, HEAVY = 2.0**-64, 2.0**64  # no product with weights between these is too small or too large for a double
 SHORT = 53 - 24  # bits of a weight whose products with float32 values, of 24 bits, are doubles
 LOST = 2.0**-52  # more than twice what rounding once loses
@@ -89,15 +89,13 @@ class Estimate:
                 slack = sizes * loss
                 slack += crumbs
                 low, high, unclear = enclosed(self.sums[block] / weight, slack, sizes, crumbs + 2 * float(TINY))
-                if len(unclear) > max(OPEN * len(low), CLIENTS):
+                if len(unclear) > max(OPEN * len(low), FEW):
                     return self._exactly(slice(None), total).reshape(self.shape)
                 result[block] = low
                 open_ones.append(unclear + start)
                 above.append(high[unclear])
-            columns, tops = (
-                np.concatenate([*open_ones, np.empty(0, np.intp)]),
-                np.concatenate([*above, np.empty(0, np.float32)]),
-            )
+            columns = np.concatenate([*open_ones, np.empty(0, np.intp)])
+            tops = np.concatenate([*above, np.empty(0, np.float32)])
             width = max(1, ELEMENTS // len(self.flat))
             for start in range(0, len(columns), width):
                 some = columns[start : start + width]

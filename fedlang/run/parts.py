@@ -11,12 +11,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fedlang.diagnostics import DiagnosticError
 from fedlang.run.exact import ExactSum
 from fedlang.run.executor import Stacked
 from fedlang.run.factors import Factors, factors_of
 from fedlang.run.rounding import flush
 
 Numbers: TypeAlias = NDArray[Any]
+Offenders: TypeAlias = dict[int, DiagnosticError]  # by their rows in a chunk, clients that break an aggregate's rules
 
 
 class Weights:

@@ -70,7 +70,7 @@ def enclosed(
     """
     low, high = (value - slack).astype(np.float32), (value + slack).astype(np.float32)
     unclear, away = low != high, np.abs(low)
-    if bool(away.min(initial=np.inf) < least):
+    if away.min(initial=np.inf) < least:
         unclear |= away < least
         unclear &= size > 0
         low[size == 0] = 0
@@ -94,7 +94,7 @@ def middles_are_exact(weight: float, low: NDArray[np.float32], high: NDArray[np.
     clients are such a middle often enough.
     """
     neighbours = (np.nextafter(low, np.float32(np.inf)) == high) & (np.abs(low) >= 2 * TINY)
-    return has_bits(weight, 28) and bool((neighbours & np.isfinite(low) & np.isfinite(high)).all())
+    return _has_bits(weight, 28) and bool((neighbours & np.isfinite(low) & np.isfinite(high)).all())
 
 
 def middles(low: NDArray[np.float32], high: NDArray[np.float32], weight: float) -> Doubles:
@@ -108,7 +108,7 @@ def nearer(low: NDArray[np.float32], high: NDArray[np.float32], side: Doubles) -
     return np.where((side < 0) | ((side == 0) & is_even), low, high)
 
 
-def has_bits(value: float, count: int) -> bool:
+def _has_bits(value: float, count: int) -> bool:
     """Whether a number has so many significant bits at most."""
     return math.ldexp(math.frexp(value)[0], count).is_integer()
 

@@ -134,11 +134,29 @@ def select(condition: Any, a: Any, b: Any) -> Any:
     """
     shared = a.shape[:1] == [1] or b.shape[:1] == [1]  # one row for all clients
     if shared or not _is_of_rows(condition, a, b):
-        return tf.where(condition, a, b)
+        return _select_each(condition, a, b)
     rows = tf.reshape(condition, [-1])
     if a.shape[1:].num_elements() is None or a.shape[1:].num_elements() < LARGE:
         return tf.raw_ops.Select(condition=rows, x=a, y=b)
     return tf.cond(tf.reduce_all(rows), lambda: a, lambda: tf.raw_ops.Select(condition=rows, x=a, y=b))
+
+
+def _select_each(condition: Any, a: Any, b: Any) -> Any:
+    """Element by element. The operation that TensorFlow had before it repeated values in selections takes half the time
+    of the newer one, so that a number is written out for it.
+
+    Sizes that are not known are the same in all three, but for those that are known to be 1.
+    """
+    sizes = condition.shape.as_list()
+    whole = [x.shape.as_list() == sizes for x in (a, b)]
+    single = [x.shape.num_elements() == 1 for x in (a, b)]
+    if whole == [True, False] and single[1]:
+        b = tf.fill(tf.shape(condition), tf.reshape(b, []))
+    elif whole == [False, True] and single[0]:
+        a = tf.fill(tf.shape(condition), tf.reshape(a, []))
+    elif whole != [True, True]:
+        return tf.where(condition, a, b)
+    return tf.raw_ops.Select(condition=condition, x=a, y=b)
 
 
 LARGE = 1024  # elements of a row from which a branch costs less than a copy

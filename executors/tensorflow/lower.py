@@ -16,19 +16,19 @@ from typing import Any
 from fedlang.ir.graph import Graph, Node, Tensor
 from fedlang.ir.graph import Sequence as SequenceType
 
-from . import contraction, control, elementwise, random, reductions, structural
+from . import contraction, control, convolution, elementwise, random, reductions, structural
 from .attributes import graph as graph_attribute
 from .attributes import integer, text
 from .externs import extern, extern_vjp
 from .scope import Scope, Site, Unsupported, site_of, sites_in
 from .sequences import Batches, Chosen, Counted, Elements, Part, Repeated, sequence_of
 from .start import tf
-from .structural import Lowered
+from .structural import Longer, Lowered
 
 OPERATIONS: dict[str, Lowered] = {
     **reductions.TABLE,
     **structural.TABLE,
-    **contraction.TABLE,
+    **convolution.TABLE,
     **random.TABLE,
 }
 SCOPE = "op."  # begins the name of whatever an operation becomes, by which a profile is read
@@ -58,7 +58,8 @@ class _Trace:
                 with tf.name_scope(f"{SCOPE}{node.op}"):
                     value = self._value(index, node)
             self.values.append(value)
-            self._learn(node, value)
+            if not isinstance(value, Longer):
+                self._learn(node, value)
         return [self._whole(index) for index in self.graph.results]
 
     def _bind(self, arguments: Sequence[Any]) -> None:
@@ -87,7 +88,7 @@ class _Trace:
             return self._elementwise(index, node)
         if node.op in SMALL:
             self.small.add(index)
-            return SMALL[node.op](self.scope, node, [self.values[i] for i in node.inputs])
+            return SMALL[node.op](self.scope, node, [self._cut(i) for i in node.inputs])
         if node.op == "matmul":
             return contraction.matmul(self.scope, node, [self._rows(i) for i in node.inputs])
         if node.op == "get":
@@ -99,7 +100,30 @@ class _Trace:
     def _elementwise(self, index: int, node: Node) -> Any:
         if node.inputs and all(i in self.small for i in node.inputs):
             self.small.add(index)
-        return elementwise.elementwise(self.scope, node, [self.values[i] for i in node.inputs])
+        if (sooner := self._sooner(node)) is not None:
+            return sooner
+        return elementwise.elementwise(self.scope, node, [self._cut(i) for i in node.inputs])
+
+    def _sooner(self, node: Node) -> Longer | None:
+        """The result of an operation that does the same to every row, from an input before rows are cut off; None where
+        that isn't what it is. TensorFlow then finds it next to a convolution, and makes one operation of both."""
+        inputs = [self.values[i] for i in node.inputs]
+        longer = [x for x in inputs if isinstance(x, Longer)]
+        if len(longer) != 1 or (self.scope.multiples and node.op in elementwise.HARD):
+            return None
+        whole, count = longer[0].whole, longer[0].count
+        if any(x.shape.rank != whole.shape.rank or x.shape[0] != 1 for x in inputs if x is not longer[0]):
+            return None
+        wholes = [whole if x is longer[0] else x for x in inputs]
+        found = convolution.biased(*wholes) if node.op == "add" else None
+        return Longer(elementwise.elementwise(self.scope, node, wholes) if found is None else found, count)
+
+    def _cut(self, index: int) -> Any:
+        """A node's tensor without rows that are to be cut off."""
+        value = self.values[index]
+        if isinstance(value, Longer):
+            self.values[index] = value = value.cut()
+        return value
 
     def _other(self, index: int, node: Node, inputs: list[Any]) -> Any:
         special = SPECIAL.get(node.op)
@@ -113,11 +137,11 @@ class _Trace:
             type = self.graph.nodes[index].tensor
             self.values[index] = tf.broadcast_to(self.values[index], self.scope.shape(type.shape, type.dtype))
             self.small.discard(index)
-        return self.values[index]
+        return self._cut(index)
 
     def _rows(self, index: int) -> Any:
         """As `_whole`, but leading axes may stay of size 1: a matrix product repeats them itself."""
-        value = self.values[index]
+        value = self._cut(index)
         if index in self.small and all(size != 1 for size in value.shape[-2:]):
             return value
         return self._whole(index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from fedlang.ir.graph import Node
@@ -158,6 +159,18 @@ def stride_options(node: Node) -> dict[str, Any]:
     return {"strides": [1, down, across, 1], "padding": text(node, "padding").upper()}
 
 
+@dataclass(frozen=True, slots=True)
+class Longer:
+    """A result of `count` rows that has more behind them, which are to be cut off."""
+
+    whole: Any
+    count: Any
+
+    def cut(self) -> Any:
+        """The result."""
+        return self.whole if self.whole.shape[0] == self.count else self.whole[: self.count]
+
+
 def at_least(least: int, images: Any) -> Any:
     """The images; black ones behind them where there are fewer. Where there are not, nothing is copied."""
     there = extent(images, 0)
@@ -165,6 +178,16 @@ def at_least(least: int, images: Any) -> Any:
         return images
     missing = tf.maximum(least - there, 0)
     return tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
+
+
+def of_each(x: Any, clients: Any) -> Any:
+    """The rows of each client, of the rows of all."""
+    return tf.reshape(x, [clients, -1, *(extent(x, axis) for axis in range(1, len(x.shape)))])
+
+
+def merged(x: Any) -> Any:
+    """The rows of all clients, of the rows of each."""
+    return tf.reshape(x, [-1, *(extent(x, axis) for axis in range(2, len(x.shape)))])
 
 
 def _max_pool(scope: Scope, node: Node, inputs: list[Any]) -> Any:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fedlang as fl
+from fedlang.executors.tensorflow import convolution
 from fedlang.executors.tensorflow.elementwise import BINARY, HARD, UNARY
 from fedlang.executors.tensorflow.lanes import LANES, NARROW, VECTOR, WIDE, in_vectors
 from fedlang.executors.tensorflow.reductions import log_softmax, reduce_sum
@@ -258,3 +259,39 @@ def test_single_pictures_and_sums_of_half_floats() -> None:
         found = program.f.run(({client: own},), executor=executor)[client]
         np.testing.assert_array_equal(found.c, together[client].c)
         assert found.s == together[client].s
+
+
+FILTERS = """
+type Kernel = float32[3, 3, 16, 32]
+
+fn slope(k: Kernel, x: float32[?, 6, 6, 16]) -> Kernel {
+  grad(fn (k: Kernel) => reduce_sum(square(relu(conv2d_valid(x, k) + 0.1))))(k)
+}
+
+fed f(k: Kernel@SERVER, data: <{x: float32[?, 6, 6, 16]}*>@CLIENTS) -> <Kernel>@CLIENTS {
+  train(federated_broadcast(k), data)
+}
+
+fn train(k: Kernel, data: {x: float32[?, 6, 6, 16]}*) -> Kernel {
+  fold b in data from k as k { k - 0.01 * slope(k, b.x) }
+}
+"""
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "vectorised", "blocks"])
+def test_derivatives_by_kernels_of_many_channels(monkeypatch: pytest.MonkeyPatch, strategy: str) -> None:
+    """A product for each place of the kernel or TensorFlow's own operation: the same alone and among others."""
+    monkeypatch.setattr(convolution, "MASKED", False)
+    rng = np.random.default_rng(0)
+    kernel = 0.1 * rng.standard_normal((3, 3, 16, 32)).astype(np.float32)
+    data = {
+        f"c{n}": [{"x": rng.standard_normal((min(5, n - k), 6, 6, 16)).astype(np.float32)} for k in range(0, n, 5)]
+        for n in (1, 2, 5, 8, 11, 20)
+    }
+    program, executor = fl.loads(FILTERS), get_executor("batched", strategy=strategy)
+    together = program.f.run((kernel, data), executor=executor)
+    expected = program.f.run((kernel, data), executor=get_executor("reference"))
+    for client, own in data.items():
+        found = program.f.run((kernel, {client: own}), executor=executor)[client]
+        np.testing.assert_array_equal(found, together[client])
+        np.testing.assert_allclose(found, expected[client], rtol=1e-4, atol=1e-4)

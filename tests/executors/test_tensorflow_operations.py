@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fedlang.executors.reference import evaluate
+from fedlang.executors.tensorflow import convolution
 from fedlang.executors.tensorflow.chunks import sequential_work
 from fedlang.executors.tensorflow.work import Readable
 from fedlang.ir.graph import Builder, Graph, Tensor
@@ -248,6 +249,64 @@ def test_operations_give_what_the_reference_gives(ops: list[str], symbolic: bool
         close = {"rtol": 0, "atol": 0} if exact else {"rtol": 2e-6, "atol": 2e-6}
         wide = found.dtype if exact else np.float64
         np.testing.assert_allclose(np.asarray(found, wide), np.asarray(expected, wide), **close, err_msg=case[0])
+
+
+KERNELS = [  # of derivatives that are a product for each place, and of one that is not
+    ((3, 3, 16, 32), "valid", (1, 1), True),
+    ((3, 3, 16, 48), "same", (1, 1), True),
+    ((2, 3, 16, 48), "same", (1, 1), True),
+    ((1, 1, 3, 2), "valid", (1, 1), True),
+    ((3, 3, 16, 48), "same", (2, 1), False),
+]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize(("shape", "padding", "strides", "by_places"), KERNELS)
+def test_derivatives_by_kernels(
+    monkeypatch: pytest.MonkeyPatch, shape: Any, padding: str, strides: Any, by_places: bool, count: int
+) -> None:
+    monkeypatch.setattr(convolution, "MASKED", False)
+    taken: list[Any] = []
+    monkeypatch.setattr(
+        convolution, "_by_places", lambda *given, f=convolution._by_places: taken.append(given) or f(*given)
+    )
+    x, kernel = floats(count, 7, 6, shape[2]), Tensor("float32", shape)
+    lost = (0, 0) if padding == "same" else (shape[0] - 1, shape[1] - 1)
+    sizes = (-(-(7 - lost[0]) // strides[0]), -(-(6 - lost[1]) // strides[1]))
+    dy = floats(count, *sizes, shape[3])
+    build, n = Builder(), named("n")
+    given = (
+        build.parameter(Tensor("float32", (n, *dy.shape[1:]))),
+        build.parameter(Tensor("float32", (n, *x.shape[1:]))),
+    )
+    graph = build.finish((build.add("conv2d_kernel", given, kernel, strides=strides, padding=padding),))
+    (expected,), (found,) = evaluate(graph, (dy, x)), run_tensorflow(graph, (dy, x))
+    assert bool(taken) == by_places
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_what_is_done_to_pictures_before_some_are_cut_off(count: int) -> None:
+    """A bias for each channel, before or behind, for each place, or of the pictures; and numbers behind a relu."""
+    build, n = Builder(), named("n")
+    images, kernel = Tensor("float32", (n, 4, 5, 2)), Tensor("float32", (2, 2, 2, 3))
+    made = Tensor("float32", (n, 4, 5, 3))
+    x, k = build.parameter(images), build.parameter(kernel)
+    channels = build.parameter(Tensor("float32", (3,)))
+    places = build.parameter(Tensor("float32", (4, 5, 3)))
+    own = build.parameter(made)
+    y = build.add("conv2d", (x, k), made, strides=(1, 1), padding="same")
+    bias = build.add("broadcast", (channels,), made, axes=(3,))
+    each = build.add("broadcast", (places,), made, axes=(1, 2, 3))
+    sums = [build.add("add", pair, made) for pair in ((y, bias), (bias, y), (y, each), (own, y), (y, y))]
+    cut = [build.add("relu", (sum,), made) for sum in sums]
+    above = build.add("greater", (cut[0], build.add("multiply", (bias, bias), made)), Tensor("bool", made.shape))
+    chosen = build.add("select", (above, own, bias), made)
+    graph = build.finish((y, *sums, *cut, chosen))
+    inputs = (floats(count, 4, 5, 2), floats(2, 2, 2, 3), floats(3), floats(4, 5, 3), floats(count, 4, 5, 3))
+    for expected, found in zip(evaluate(graph, inputs), run_tensorflow(graph, inputs), strict=True):
+        assert found.shape == (count, 4, 5, 3)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_every_operation_of_the_table_is_tried() -> None:

@@ -1,0 +1,99 @@
+"""Convolutions.
+
+A single image goes through another kernel than several, which rounds differently: in a chunk of clients there are two
+images always, so that bits do not depend on the chunk. Where bits depend on how many there are (`ALIKE`), images are
+taken client by client. The convolution of no image has the images' shape instead of its own, so there is one at least.
+
+The derivative by a small kernel is a product for each of its places: of the pixels that it meets there, and of `dy`.
+Where vectors have no masks, these products are faster than TensorFlow's own operation, by a tenth to a quarter; for a
+kernel of one place, by half.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fedlang.ir.graph import Node
+
+from .attributes import pair, text
+from .lanes import ALIKE, MASKED
+from .scope import Scope, extent
+from .start import has_gpu, tf
+from .structural import Longer, Lowered, at_least, merged, of_each, stride_options
+
+PLACES = 9  # of a kernel, up to which products for each are faster
+CHANNELS = 16  # of the images, from which they are
+FILTERS = {"valid": 32, "same": 48}  # from which they are; images are copied once more where they are padded
+
+
+def _conv2d(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    x, kernel = inputs
+    clients = None if x.dtype in ALIKE else scope.clients_in(node.tensor.shape[0])
+    if clients is not None:
+        return merged(tf.map_fn(lambda own: _convolved(own, kernel, node, 1).cut(), of_each(x, clients)))
+    return _convolved(x, kernel, node, 2 if scope.multiples and x.shape[0] is None else 1)
+
+
+def _convolved(x: Any, kernel: Any, node: Node, least: int) -> Longer:
+    """The convolution of so many images at least, the last of which may not be there."""
+    whole = tf.raw_ops.Conv2D(input=at_least(least, x), filter=kernel, **stride_options(node))
+    return Longer(whole, extent(x, 0))
+
+
+def biased(a: Any, b: Any) -> Any:
+    """The sum of images and a number for each channel, by the operation that TensorFlow looks for behind convolutions;
+    None where it is another sum."""
+    for x, bias in ((a, b), (b, a)):
+        if len(x.shape) == 4 and x.shape[3] is not None and bias.shape.as_list() == [1, 1, 1, x.shape[3]]:
+            return tf.nn.bias_add(x, tf.reshape(bias, [-1]))
+    return None
+
+
+def _conv2d_input(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    dy, kernel = inputs
+    shape = tf.stack(scope.shape(node.tensor.shape))
+    return tf.raw_ops.Conv2DBackpropInput(input_sizes=shape, filter=kernel, out_backprop=dy, **stride_options(node))
+
+
+def _conv2d_kernel(scope: Scope, node: Node, inputs: list[Any]) -> Any:
+    dy, x = inputs
+    if not scope.multiples and _is_faster_by_places(node, x):  # of a client alone: its bits depend on how many rows
+        return _by_places(node, dy, x)
+    shape = tf.stack(scope.shape(node.tensor.shape))
+    return tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=shape, out_backprop=dy, **stride_options(node))
+
+
+def _is_faster_by_places(node: Node, x: Any) -> bool:
+    """Whether the kernel's derivative is faster as a product for each of its places."""
+    if MASKED or has_gpu() or x.dtype != tf.float32 or pair(node, "strides") != (1, 1):
+        return False
+    sizes = [size for size in node.tensor.shape if isinstance(size, int)]
+    if len(sizes) < 4:
+        return False
+    height, width, channels, filters = sizes
+    many = channels >= CHANNELS and filters >= FILTERS[text(node, "padding")]
+    return height * width == 1 or (height * width <= PLACES and many)
+
+
+def _by_places(node: Node, dy: Any, x: Any) -> Any:
+    """The derivative by the kernel, [h, w, channels, filters], of `dy` [n, down, across, filters]."""
+    height, width, channels, filters = node.tensor.shape
+    assert isinstance(height, int) and isinstance(width, int)
+    if text(node, "padding") == "same":
+        x = tf.pad(x, [[0, 0], *([(size - 1) // 2, size // 2] for size in (height, width)), [0, 0]])
+    down, across = extent(dy, 1), extent(dy, 2)
+    rows = tf.reshape(dy, [-1, filters])
+    products: list[Any] = []
+    for i in range(height):
+        for j in range(width):
+            with tf.control_dependencies(products[-1:]):  # so that one copy is in use at a time, and in the cache
+                met = tf.reshape(x[:, i : i + down, j : j + across], [-1, channels])
+            products.append(tf.matmul(met, rows, transpose_a=True))
+    return tf.reshape(tf.stack(products), [height, width, channels, filters])
+
+
+TABLE: dict[str, Lowered] = {
+    "conv2d": _conv2d,
+    "conv2d_input": _conv2d_input,
+    "conv2d_kernel": _conv2d_kernel,
+}

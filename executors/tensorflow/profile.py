@@ -123,9 +123,11 @@ def _read_line(line: Any, names: dict[int, str], device: str, found: Profile) ->
 
 def operation_of(name: str) -> str:
     """The operation of fedlang that an operation of TensorFlow came from."""
-    kind = name.rpartition(":")[2]
+    kind, scopes = name.rpartition(":")[2], _OPERATION.findall(name)
+    scope = scopes[-1] if scopes else AROUND
+    if scope == "conv2d_kernel":  # it may be products
+        return scope
     for kernel, operation in KERNELS.items():
         if kernel in kind:
             return operation
-    found = _OPERATION.findall(name)
-    return found[-1] if found and found[-1] not in ("fold", "cond", "map") else AROUND
+    return scope if scope not in ("fold", "cond", "map") else AROUND

@@ -2,7 +2,8 @@
 
 A single image goes through another kernel than several, which rounds differently: in a chunk of clients there are two
 images always, so that bits do not depend on the chunk. Where bits depend on how many there are (`ALIKE`), images are
-taken client by client. The convolution of no image has the images' shape instead of its own, so there is one at least.
+taken client by client. The convolution of no image has the images' shape instead of its own, so there is one at least;
+and one whose kernel is larger than the images is no operation of TensorFlow's.
 
 The derivative by a small kernel is a product for each of its places: of the pixels that it meets there, and of `dy`.
 Where vectors have no masks, these products are faster than TensorFlow's own operation, by a tenth to a quarter; for a
@@ -28,10 +29,21 @@ FILTERS = {"valid": 32, "same": 48}  # from which they are; images are copied on
 
 def _conv2d(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     x, kernel = inputs
+    if 0 in node.tensor.shape[1:3]:
+        return _zeros(scope, node, x)
     clients = None if x.dtype in ALIKE else scope.clients_in(node.tensor.shape[0])
     if clients is not None:
-        return merged(tf.map_fn(lambda own: _convolved(own, kernel, node, 1).cut(), of_each(x, clients)))
-    return _convolved(x, kernel, node, 2 if scope.multiples and x.shape[0] is None else 1)
+        return merged(tf.map_fn(lambda own: _convolved(own, kernel, node, 2).cut(), of_each(x, clients)))
+    return _convolved(x, kernel, node, _least(scope, x))
+
+
+def _zeros(scope: Scope, node: Node, x: Any) -> Any:
+    return tf.zeros(scope.shape(node.tensor.shape), x.dtype)
+
+
+def _least(scope: Scope, x: Any) -> int:
+    """How many images there must be."""
+    return 2 if scope.multiples and x.shape[0] is None else 1
 
 
 def _convolved(x: Any, kernel: Any, node: Node, least: int) -> Longer:
@@ -51,14 +63,20 @@ def biased(a: Any, b: Any) -> Any:
 
 def _conv2d_input(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     dy, kernel = inputs
+    if 0 in dy.shape[1:3]:
+        return _zeros(scope, node, dy)
     shape = tf.stack(scope.shape(node.tensor.shape))
     return tf.raw_ops.Conv2DBackpropInput(input_sizes=shape, filter=kernel, out_backprop=dy, **stride_options(node))
 
 
 def _conv2d_kernel(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     dy, x = inputs
+    if 0 in dy.shape[1:3]:
+        return _zeros(scope, node, dy)
     if not scope.multiples and _is_faster_by_places(node, x):  # of a client alone: its bits depend on how many rows
         return _by_places(node, dy, x)
+    if _least(scope, x) > 1:
+        dy, x = at_least(2, dy), at_least(2, x)
     shape = tf.stack(scope.shape(node.tensor.shape))
     return tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=shape, out_backprop=dy, **stride_options(node))
 

@@ -148,15 +148,18 @@ def _select_each(condition: Any, a: Any, b: Any) -> Any:
     Sizes that are not known are the same in all three, but for those that are known to be 1.
     """
     sizes = condition.shape.as_list()
-    whole = [x.shape.as_list() == sizes for x in (a, b)]
-    single = [x.shape.num_elements() == 1 for x in (a, b)]
-    if whole == [True, False] and single[1]:
-        b = tf.fill(tf.shape(condition), tf.reshape(b, []))
-    elif whole == [False, True] and single[0]:
-        a = tf.fill(tf.shape(condition), tf.reshape(a, []))
-    elif whole != [True, True]:
+    if all(x.shape.as_list() != sizes for x in (a, b)):
         return tf.where(condition, a, b)
-    return tf.raw_ops.Select(condition=condition, x=a, y=b)
+
+    def written_out(x: Any) -> Any:
+        if x.shape.as_list() == sizes:
+            return x
+        return tf.fill(tf.shape(condition), tf.reshape(x, [])) if x.shape.num_elements() == 1 else None
+
+    a_whole, b_whole = written_out(a), written_out(b)
+    if a_whole is None or b_whole is None:
+        return tf.where(condition, a, b)
+    return tf.raw_ops.Select(condition=condition, x=a_whole, y=b_whole)
 
 
 LARGE = 1024  # elements of a row from which a branch costs less than a copy

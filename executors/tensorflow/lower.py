@@ -58,7 +58,7 @@ class _Trace:
                 with tf.name_scope(f"{SCOPE}{node.op}"):
                     value = self._value(index, node)
             self.values.append(value)
-            if not isinstance(value, Longer):
+            if not isinstance(value, Longer):  # whose sizes are those of what it is made of
                 self._learn(node, value)
         return [self._whole(index) for index in self.graph.results]
 
@@ -111,12 +111,12 @@ class _Trace:
         longer = [x for x in inputs if isinstance(x, Longer)]
         if len(longer) != 1 or (self.scope.multiples and node.op in elementwise.HARD):
             return None
-        whole, count = longer[0].whole, longer[0].count
-        if any(x.shape.rank != whole.shape.rank or x.shape[0] != 1 for x in inputs if x is not longer[0]):
+        (one,) = longer
+        if any(x.shape.rank != one.whole.shape.rank or x.shape[0] != 1 for x in inputs if x is not one):
             return None
-        wholes = [whole if x is longer[0] else x for x in inputs]
-        found = convolution.biased(*wholes) if node.op == "add" else None
-        return Longer(elementwise.elementwise(self.scope, node, wholes) if found is None else found, count)
+        inputs = [one.whole if x is one else x for x in inputs]
+        found = convolution.biased(*inputs) if node.op == "add" else None
+        return Longer(elementwise.elementwise(self.scope, node, inputs) if found is None else found, one.count)
 
     def _cut(self, index: int) -> Any:
         """A node's tensor without rows that are to be cut off."""

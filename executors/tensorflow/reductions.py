@@ -54,7 +54,7 @@ def _middle_sum(x: Any, start: int, stop: int) -> Any:
     before, after = sizes[:start], sizes[stop:]
     count, width = product_of(sizes[start:stop]), product_of(after)
     is_flat = (len(before), stop - start, len(after)) == (1, 1, 1)
-    flat = x if is_flat else tf.reshape(x, [-1, count, width])
+    flat = x if is_flat else tf.reshape(x, [product_of(before), count, width])
     ones = tf.ones([extent(flat, 0), count, 1], x.dtype)
     total = tf.matmul(ones, flat, transpose_a=True)
     return tf.squeeze(total, 1) if is_flat else tf.reshape(total, [*before, *after])

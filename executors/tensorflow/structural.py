@@ -66,9 +66,16 @@ def _slice(scope: Scope, node: Node, inputs: list[Any]) -> Any:
 
 
 def _pad(scope: Scope, node: Node, inputs: list[Any]) -> Any:
-    widths: list[Any] = [[0, 0] for _ in inputs[0].shape]
-    widths[integer(node, "axis")] = [scope.size(size(node, "before")), scope.size(size(node, "after"))]
-    return tf.pad(inputs[0], widths)
+    x, axis = inputs[0], integer(node, "axis")
+    widths: list[Any] = [[0, 0] for _ in x.shape]
+    widths[axis] = [scope.size(size(node, "before")), scope.size(size(node, "after"))]
+    return _padded_as_such(x, widths) if len(widths) == 4 and axis in (0, 3) else tf.pad(x, widths)
+
+
+def _padded_as_such(images: Any, widths: list[Any]) -> Any:
+    """Zeros around. `tf.pad` behind which a convolution stands is made part of it by TensorFlow's oneDNN operations,
+    which forget what is not height or width."""
+    return tf.raw_ops.PadV2(input=images, paddings=widths, constant_values=tf.zeros([], images.dtype))
 
 
 def _concat(scope: Scope, node: Node, inputs: list[Any]) -> Any:
@@ -168,7 +175,8 @@ class Longer:
 
     def cut(self) -> Any:
         """The result."""
-        return self.whole if self.whole.shape[0] == self.count else self.whole[: self.count]
+        known = isinstance(self.count, int) and self.whole.shape[0] == self.count
+        return self.whole if known else self.whole[: self.count]
 
 
 def at_least(least: int, images: Any) -> Any:
@@ -177,7 +185,7 @@ def at_least(least: int, images: Any) -> Any:
     if isinstance(there, int) and there >= least:
         return images
     missing = tf.maximum(least - there, 0)
-    return tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
+    return _padded_as_such(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
 
 
 def of_each(x: Any, clients: Any) -> Any:
@@ -195,22 +203,19 @@ def _max_pool(scope: Scope, node: Node, inputs: list[Any]) -> Any:
 
 
 def _max_pool_gradient(scope: Scope, node: Node, inputs: list[Any]) -> Any:
-    """In a function that is not inlined, with a pooling of its own.
+    """With a pooling of its own.
 
     TensorFlow puts its fast kernel (oneDNN's, ten times as fast) in the place of a gradient only where it met the
-    pooling before, and in a loop it may meet them in either order, from one tracing to the next. Over no image that
-    kernel ends the process.
+    pooling before. It goes from each operation on to those that use its result, and in a loop it may come to a gradient
+    through `dy` first. Here it comes to both through one operation that has all that they need, and so in the right
+    order. Over no image that kernel ends the process.
     """
     x, _, dy = inputs
     window = _window(node)
-
-    def pooled(x: Any, dy: Any) -> Any:
-        some = at_least(1, x)
-        y = tf.raw_ops.MaxPool(input=some, **window)
-        dx = tf.raw_ops.MaxPoolGrad(orig_input=some, orig_output=y, grad=at_least(1, dy), **window)
-        return dx[: extent(x, 0)]
-
-    return tf.function(pooled, autograph=False, experimental_attributes={"_noinline": True})(x, dy)
+    images, slopes = tf.identity_n([at_least(1, x), at_least(1, dy)])
+    y = tf.raw_ops.MaxPool(input=images, **window)
+    dx = tf.raw_ops.MaxPoolGrad(orig_input=images, orig_output=y, grad=slopes, **window)
+    return dx[: extent(x, 0)]
 
 
 def _average_pool(scope: Scope, node: Node, inputs: list[Any]) -> Any:

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tensorflow.python.util._pywrap_util_port import IsMklEnabled
 
+import fedlang as fl
 from fedlang.executors.batched import BatchedExecutor
 from fedlang.executors.batched.tally import Tally
+from fedlang.executors.tensorflow import profile
 from fedlang.executors.tensorflow.profile import AROUND, Profile, _read_line, operation_of
 from fedlang.executors.tensorflow.start import tf
 from fedlang.ir.graph import Sequence, Tensor
@@ -92,6 +95,43 @@ def test_convolutions_with_own_kernels_are_told_of() -> None:
         list(executor.compile_work(graph, varies).run(shared, tasks_of(own)))
     (found,) = tell().works
     assert any("`conv2d` client by client inside each chunk" in note for note in found.notes)
+
+
+POOLED = """
+import learning.fedavg (fedavg)
+import learning.model (count)
+import learning.optimizers (sgd)
+import random
+
+type Example = {x: float32[8, 8, 2], y: float32}
+type Weights = {kernel: float32[3, 3, 2, 4], bias: float32[4], out: float32[64, 1]}
+
+fn init(key: Key) -> Weights { random.normal[Weights](key) }
+
+fn loss(w: Weights, batch: Example[?], _: Key) -> float32 {
+  let pooled = max_pool(relu(conv2d(batch.x, w.kernel) + w.bias), size = 2)
+  reduce_mean(square((flatten(pooled) @ w.out)[:, 0] - batch.y))
+}
+
+process p = fedavg({init, loss, examples: count}, client = sgd(0.01))
+"""
+
+
+@pytest.mark.skipif(not IsMklEnabled(), reason="TensorFlow has no oneDNN operations here")
+@pytest.mark.parametrize("strategy", ["vectorised", "sequential"])
+def test_gradients_of_pooling_have_the_fast_kernel(monkeypatch: pytest.MonkeyPatch, strategy: str) -> None:
+    names: set[str] = set()
+    monkeypatch.setattr(profile, "operation_of", lambda name: names.add(name) or operation_of(name))
+    process, rng = fl.loads(POOLED).p, np.random.default_rng(0)
+    batch = {"x": rng.random((4, 8, 8, 2), np.float32), "y": rng.random(4, np.float32)}
+    executor = BatchedExecutor(strategy=strategy, threads=1)
+    with executor.watched() as tell:
+        process.run_round(process.initialize(0), ({"a": [batch] * 3, "b": [batch]},), executor=executor)
+    kernels = {name.rpartition(":")[2] for name in names if "op.max_pool_gradient" in name}
+    assert "_MklNativeMaxPoolGrad" in kernels
+    row = next(row for row in tell().works[0].operations if row.operation == "max_pool_gradient")
+    assert row.measured is not None
+    assert row.calls > 0
 
 
 def test_what_runs_on_the_reference_is_told_of() -> None:

@@ -295,3 +295,47 @@ def test_derivatives_by_kernels_of_many_channels(monkeypatch: pytest.MonkeyPatch
         found = program.f.run((kernel, {client: own}), executor=executor)[client]
         np.testing.assert_array_equal(found, together[client])
         np.testing.assert_allclose(found, expected[client], rtol=1e-4, atol=1e-4)
+
+
+PICTURES = """
+fn work(k: float32[2, 2, 3, 4], x: float32[?, 5, 5, 3]) -> RESULT { BODY }
+
+fed f(k: float32[2, 2, 3, 4]@SERVER, x: <float32[?, 5, 5, 3]>@CLIENTS) -> <RESULT>@CLIENTS {
+  work(federated_broadcast(k), x)
+}
+"""
+OF_PICTURES = {
+    "same": ("conv2d(x, k)", "float32[?, 5, 5, 4]"),
+    "valid": ("relu(conv2d_valid(x, k) + [0.1, -0.1, 0.2, 0.0])", "float32[?, 4, 4, 4]"),
+    "own kernels": ("conv2d_valid(x, k * reduce_sum(x))", "float32[?, 4, 4, 4]"),
+    "by a kernel": (
+        "grad(fn (k: float32[2, 2, 3, 4]) => reduce_sum(square(conv2d(x, k))))(k)",
+        "float32[2, 2, 3, 4]",
+    ),
+    "by pictures": (
+        "grad(fn (x: float32[?, 5, 5, 3]) => reduce_sum(square(conv2d_valid(x, k))))(x)",
+        "float32[?, 5, 5, 3]",
+    ),
+    "by a bias": (
+        "grad(fn (b: float32[4]) => reduce_sum(square(relu(conv2d(x, k) + b))))([0.1, -0.1, 0.2, 0.0])",
+        "float32[4]",
+    ),
+}
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "vectorised", "blocks"])
+@pytest.mark.parametrize("name", sorted(OF_PICTURES))
+def test_few_pictures_and_none(name: str, strategy: str) -> None:
+    """The same of a client's pictures alone and among others, be it one or none at all."""
+    body, result = OF_PICTURES[name]
+    rng = np.random.default_rng(0)
+    program = fl.loads(PICTURES.replace("BODY", body).replace("RESULT", result))
+    kernel = 0.2 * rng.standard_normal((2, 2, 3, 4)).astype(np.float32)
+    data = {f"c{n}": 0.2 * rng.standard_normal((n, 5, 5, 3)).astype(np.float32) for n in (0, 1, 2, 3, 7)}
+    executor = get_executor("batched", strategy=strategy)
+    together = program.f.run((kernel, data), executor=executor)
+    expected = program.f.run((kernel, data), executor=get_executor("reference"))
+    for client, own in data.items():
+        found = program.f.run((kernel, {client: own}), executor=executor)[client]
+        np.testing.assert_array_equal(found, together[client])
+        np.testing.assert_allclose(found, expected[client], rtol=1e-4, atol=1e-5)

@@ -309,6 +309,37 @@ def test_what_is_done_to_pictures_before_some_are_cut_off(count: int) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("axis", range(4))
+def test_pictures_are_padded_along_any_axis_before_a_convolution(axis: int) -> None:
+    """TensorFlow makes padding and a convolution one operation, which knows height and width only."""
+    build = Builder()
+    shape = [2, 4, 5, 2]
+    x = build.parameter(Tensor("float32", tuple(shape)))
+    shape[axis] += 1
+    kernel = build.parameter(Tensor("float32", (2, 2, shape[3], 3)))
+    padded = build.add("pad", (x,), Tensor("float32", tuple(shape)), axis=axis, before=1, after=0)
+    made = Tensor("float32", (shape[0], shape[1] - 1, shape[2] - 1, 3))
+    graph = build.finish((build.add("conv2d", (padded, kernel), made, strides=(1, 1), padding="valid"),))
+    inputs = (floats(2, 4, 5, 2), floats(2, 2, shape[3], 3))
+    (expected,), (found,) = evaluate(graph, inputs), run_tensorflow(graph, inputs)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_kernel_larger_than_the_pictures() -> None:
+    build = Builder()
+    x, kernel, none = (Tensor("float32", shape) for shape in ((2, 2, 4, 2), (3, 3, 2, 3), (2, 0, 2, 3)))
+    of_x, of_kernel, dy = (build.parameter(type) for type in (x, kernel, none))
+    valid = {"strides": (1, 1), "padding": "valid"}
+    results = [
+        build.add("conv2d", (of_x, of_kernel), none, **valid),
+        build.add("conv2d_input", (dy, of_kernel), x, **valid),
+        build.add("conv2d_kernel", (dy, of_x), kernel, **valid),
+    ]
+    graph, inputs = build.finish(tuple(results)), (floats(2, 2, 4, 2), floats(3, 3, 2, 3), floats(2, 0, 2, 3))
+    for expected, found in zip(evaluate(graph, inputs), run_tensorflow(graph, inputs), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_every_operation_of_the_table_is_tried() -> None:
     tried = {case[0] for case in CASES} | ELSEWHERE | {"constant", "size", "iota", "max_pool_gradient"}
     assert {row.name for row in ROWS if not row.is_movement} <= tried

@@ -28,7 +28,11 @@ def reshape(batching: Batching, node: Node, values: list[Value], types: list[Ten
 
 
 def _moves_padding(batching: Batching, left: tuple[Size, ...], right: tuple[Size, ...]) -> bool:
-    return left != right and any(batching.is_ragged(size) for size in (*left[1:], *right[1:]))
+    """Whether the values of a client may stand elsewhere afterwards: also where sizes are equal by a check only, since
+    what has them may be padded to another size."""
+    if left == right:
+        return False
+    return product(left) != product(right) or any(batching.is_ragged(size) for size in (*left[1:], *right[1:]))
 
 
 def _regathered(
@@ -75,7 +79,7 @@ def _own_size(batching: Batching, size: Size, shape: tuple[Size, ...]) -> int:
 def _groups(before: tuple[Size, ...], after: tuple[Size, ...]) -> list[tuple[tuple[Size, ...], tuple[Size, ...]]]:
     """Runs of axes with equal products, as short as they come; axes of size 1 are left out."""
     left, right = [s for s in before if s != 1], [s for s in after if s != 1]
-    groups = []
+    groups: list[tuple[tuple[Size, ...], tuple[Size, ...]]] = []
     while left or right:
         a, b = left[:1], right[:1]
         while product(tuple(a)) != product(tuple(b)):
@@ -85,10 +89,19 @@ def _groups(before: tuple[Size, ...], after: tuple[Size, ...]) -> list[tuple[tup
             elif len(b) < len(right):
                 b = right[: len(b) + 1]
             else:
-                raise NotBatchable("a reshape of axes whose sizes cannot be compared")
+                return [*groups, *_checked(left, right)]
         groups.append((tuple(a), tuple(b)))
         left, right = left[len(a) :], right[len(b) :]
     return groups
+
+
+def _checked(left: list[Size], right: list[Size]) -> list[tuple[tuple[Size, ...], tuple[Size, ...]]]:
+    """Runs of axes of which only a check beside the reshape says that they have equal products: as many axes behind as
+    are the same on both sides are runs of their own."""
+    same: list[Size] = []
+    while left and right and left[-1] == right[-1]:
+        same, left, right = [left[-1], *same], left[:-1], right[:-1]
+    return [(tuple(left), tuple(right)), *(((size,), (size,)) for size in same)]
 
 
 def _smaller(a: Size, b: Size) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fedlang as fl
+from fedlang.run.registry import get_executor
 
 TEXT = """
 fn product_of(a: float32[?], b: float32[?]) -> float32 { reduce_sum(a * b) }
@@ -186,3 +187,50 @@ def outcome(program: fl.Package, executor: str, clients: list[np.ndarray]) -> li
             return [float(each) for each in program.f(clients)]
         except fl.DiagnosticError as error:
             return str(error).split(" failed")[0]
+
+
+LABELLED = """
+type Batch = {x: float32[?, 4], y: float32[LABELS]}
+
+fn slope(w: float32[4, 3], b: Batch) -> float32[4, 3] {
+  grad(fn (w: float32[4, 3]) => reduce_sum(square(b.x @ w - b.y)))(w)
+}
+
+fed f(w: float32[4, 3]@SERVER, data: <Batch*>@CLIENTS) -> <float32[4, 3]>@CLIENTS {
+  train(federated_broadcast(w), data)
+}
+
+fn train(w: float32[4, 3], data: Batch*) -> float32[4, 3] {
+  fold b in data from w as w { w - 0.01 * slope(w, b) }
+}
+"""
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("strategy", ["sequential", "vectorised", "blocks"])
+@pytest.mark.parametrize("labels", ["?, 3", "?, 1"])
+def test_batches_of_arrays_whose_lengths_are_told_apart(labels: str, strategy: str) -> None:
+    """As TensorFlow's element specs have them: nothing says that there are as many labels as examples, but a check."""
+    text = LABELLED.replace("LABELS", labels)
+    program, rng = fl.loads(text), np.random.default_rng(0)
+    weights = rng.standard_normal((4, 3)).astype(np.float32)
+
+    def batch(rows: int, more: int = 0) -> dict[str, np.ndarray]:
+        columns = 1 if labels == "?, 1" else 3
+        x, y = rng.standard_normal((rows, 4)), rng.standard_normal((rows + more, columns))
+        return {"x": x.astype(np.float32), "y": y.astype(np.float32)}
+
+    data = {f"c{n}": [batch(min(5, n - k)) for k in range(0, n, 5)] for n in (1, 5, 8, 14)}
+    executor = get_executor("batched", strategy=strategy)
+    together = program.f.run((weights, data), executor=executor)
+    expected = program.f.run((weights, data), executor=get_executor("reference"))
+    for client, own in data.items():
+        found = program.f.run((weights, {client: own}), executor=executor)[client]
+        np.testing.assert_array_equal(found, together[client])
+        np.testing.assert_allclose(found, expected[client], rtol=1e-4, atol=1e-5)
+    for more in (1, -2):
+        wrong = data | {"wrong": [batch(5), batch(4, more)]}
+        with pytest.raises(fl.DiagnosticError, match="client wrong: `reshape` failed"):
+            program.f.run((weights, wrong), executor=executor)
+        kept = program.f.run((weights, wrong), executor=executor, policy=fl.Policy(drop_failed=True))
+        np.testing.assert_array_equal(kept["c8"], together["c8"])

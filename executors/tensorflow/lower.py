@@ -5,7 +5,8 @@ In: a graph (no `call`, `gradient`, no strings), its arguments (tensors, and `El
 
 Broadcast values stay small: an axis of size 1 stands for the repeated values until an operation that is not
 elementwise reads them. Elementwise operations broadcast anyway, and repeating a bias over a batch would cost more
-than adding it.
+than adding it. And convolutions stay `Longer` than they are to be, until an operation reads them that does not do the
+same to every row.
 """
 
 from __future__ import annotations

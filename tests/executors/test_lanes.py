@@ -20,6 +20,7 @@ from fedlang.executors.tensorflow.scope import Scope
 from fedlang.executors.tensorflow.start import tf
 from fedlang.run.registry import get_executor
 from fedlang.types.dims import Dim, add, divide, multiply, named
+from tests.executors.alone import assert_alone_as_among_others
 
 CLIENTS, WIDTH = named("clients"), named("width")
 SPECIAL = [0.0, -0.0, np.nan, np.inf, -np.inf, 1e-40, -1e-40, 1.0, -1.0, 0.5, 2.5, 1e30]
@@ -288,13 +289,7 @@ def test_derivatives_by_kernels_of_many_channels(monkeypatch: pytest.MonkeyPatch
         f"c{n}": [{"x": rng.standard_normal((min(5, n - k), 6, 6, 16)).astype(np.float32)} for k in range(0, n, 5)]
         for n in (1, 2, 5, 8, 11, 20)
     }
-    program, executor = fl.loads(FILTERS), get_executor("batched", strategy=strategy)
-    together = program.f.run((kernel, data), executor=executor)
-    expected = program.f.run((kernel, data), executor=get_executor("reference"))
-    for client, own in data.items():
-        found = program.f.run((kernel, {client: own}), executor=executor)[client]
-        np.testing.assert_array_equal(found, together[client])
-        np.testing.assert_allclose(found, expected[client], rtol=1e-4, atol=1e-4)
+    assert_alone_as_among_others(fl.loads(FILTERS).f, kernel, data, strategy, atol=1e-4)
 
 
 PICTURES = """
@@ -332,10 +327,4 @@ def test_few_pictures_and_none(name: str, strategy: str) -> None:
     program = fl.loads(PICTURES.replace("BODY", body).replace("RESULT", result))
     kernel = 0.2 * rng.standard_normal((2, 2, 3, 4)).astype(np.float32)
     data = {f"c{n}": 0.2 * rng.standard_normal((n, 5, 5, 3)).astype(np.float32) for n in (0, 1, 2, 3, 7)}
-    executor = get_executor("batched", strategy=strategy)
-    together = program.f.run((kernel, data), executor=executor)
-    expected = program.f.run((kernel, data), executor=get_executor("reference"))
-    for client, own in data.items():
-        found = program.f.run((kernel, {client: own}), executor=executor)[client]
-        np.testing.assert_array_equal(found, together[client])
-        np.testing.assert_allclose(found, expected[client], rtol=1e-4, atol=1e-5)
+    assert_alone_as_among_others(program.f, kernel, data, strategy, atol=1e-5)

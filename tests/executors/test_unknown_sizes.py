@@ -7,6 +7,7 @@ import pytest
 
 import fedlang as fl
 from fedlang.run.registry import get_executor
+from tests.executors.alone import assert_alone_as_among_others
 
 TEXT = """
 fn product_of(a: float32[?], b: float32[?]) -> float32 { reduce_sum(a * b) }
@@ -221,13 +222,8 @@ def test_batches_of_arrays_whose_lengths_are_told_apart(labels: str, strategy: s
         return {"x": x.astype(np.float32), "y": y.astype(np.float32)}
 
     data = {f"c{n}": [batch(min(5, n - k)) for k in range(0, n, 5)] for n in (1, 5, 8, 14)}
+    together = assert_alone_as_among_others(program.f, weights, data, strategy, atol=1e-5)
     executor = get_executor("batched", strategy=strategy)
-    together = program.f.run((weights, data), executor=executor)
-    expected = program.f.run((weights, data), executor=get_executor("reference"))
-    for client, own in data.items():
-        found = program.f.run((weights, {client: own}), executor=executor)[client]
-        np.testing.assert_array_equal(found, together[client])
-        np.testing.assert_allclose(found, expected[client], rtol=1e-4, atol=1e-5)
     for more in (1, -2):
         wrong = data | {"wrong": [batch(5), batch(4, more)]}
         with pytest.raises(fl.DiagnosticError, match="client wrong: `reshape` failed"):

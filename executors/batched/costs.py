@@ -23,6 +23,7 @@ from fedlang.passes.batch import Batched
 from fedlang.types.dims import Atom, Quotient, Size, atoms_of, substitute
 from fedlang.types.dtypes import BYTES, FLOATS
 
+from ..tensorflow.convolution import tiling_of
 from ..tensorflow.together import operations_in, used_results
 from .figures import Figures
 
@@ -234,14 +235,17 @@ class _Sizes:
         return sum(self.bytes(type) for type in types)
 
     def _convolved(self, node: Node, inputs: list[Node]) -> float:
-        """Every place of the image after it meets every number of the kernel."""
-        after, kernel = {
-            "conv2d": (node, inputs[1]),
-            "conv2d_input": (inputs[0], inputs[1]),
-            "conv2d_kernel": (inputs[0], node),
+        """Every place of the image after it meets every number of the kernel; by tiles it takes a share of that."""
+        before, after, kernel = {
+            "conv2d": (inputs[0], node, inputs[1]),
+            "conv2d_input": (node, inputs[0], inputs[1]),
+            "conv2d_kernel": (inputs[1], inputs[0], node),
         }[node.op]
         places = prod(self.number(size) for size in after.tensor.shape[:3])
-        return 2.0 * places * self.count(kernel.tensor)
+        all_of_them = 2.0 * places * self.count(kernel.tensor)
+        images, sizes = before.tensor, kernel.tensor.shape
+        tiling = tiling_of(node, images.shape, images.dtype, sizes) if self.clients is None else None
+        return all_of_them if tiling is None else all_of_them * tiling.share(*map(self.number, sizes[2:]))
 
 
 def _type(node: Node) -> object:

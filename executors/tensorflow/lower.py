@@ -20,6 +20,7 @@ from fedlang.ir.graph import Sequence as SequenceType
 from . import contraction, control, convolution, elementwise, random, reductions, structural
 from .attributes import graph as graph_attribute
 from .attributes import integer, text
+from .dtypes import hidden_axes
 from .externs import extern, extern_vjp
 from .scope import Scope, Site, Unsupported, site_of, sites_in
 from .sequences import Batches, Chosen, Counted, Elements, Part, Repeated, sequence_of
@@ -60,7 +61,7 @@ class _Trace:
                     value = self._value(index, node)
             self.values.append(value)
             if not isinstance(value, Longer):  # whose sizes are those of what it is made of
-                self._learn(node, value)
+                self._learn(index, node, value)
         return [self._whole(index) for index in self.graph.results]
 
     def _bind(self, arguments: Sequence[Any]) -> None:
@@ -73,12 +74,13 @@ class _Trace:
             else:
                 self.scope.bind(type.length, value.length, again=again)
 
-    def _learn(self, node: Node, value: Any) -> None:
+    def _learn(self, index: int, node: Node, value: Any) -> None:
         """Sizes that a result has and nothing before it had."""
         if isinstance(node.type, SequenceType):
             self.scope.bind(node.type.length, value.length)
-        elif isinstance(node.type, Tensor) and len(self.values) - 1 not in self.small:
+        elif isinstance(node.type, Tensor) and index not in self.small:
             self.scope.bind_shape(node.type.shape, value)
+            _tell(node.type, value)
         elif node.op == "extern" and isinstance(node.type, tuple):
             for type, result in zip(node.type, value, strict=True):
                 if isinstance(type, Tensor):
@@ -124,6 +126,7 @@ class _Trace:
         value = self.values[index]
         if isinstance(value, Longer):
             self.values[index] = value = value.cut()
+            _tell(self.graph.nodes[index].tensor, value)
         return value
 
     def _other(self, index: int, node: Node, inputs: list[Any]) -> Any:
@@ -146,6 +149,13 @@ class _Trace:
         if index in self.small and all(size != 1 for size in value.shape[-2:]):
             return value
         return self._whole(index)
+
+
+def _tell(type: Tensor, value: Any) -> None:
+    """Tells TensorFlow the sizes that a type has and that it lost."""
+    known = [*type.shape, *hidden_axes(type.dtype)]
+    sizes = zip(value.shape, known, strict=True)
+    value.set_shape([n if have is None and isinstance(n, int) else have for have, n in sizes])
 
 
 def _fold(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:

@@ -125,9 +125,7 @@ def operation_of(name: str) -> str:
     """The operation of fedlang that an operation of TensorFlow came from."""
     kind, scopes = name.rpartition(":")[2], _OPERATION.findall(name)
     scope = scopes[-1] if scopes else AROUND
-    if scope == "conv2d_kernel":  # it may be products
-        return scope
     for kernel, operation in KERNELS.items():
-        if kernel in kind:
+        if kernel in kind and not (kernel == "MatMul" and scope.startswith("conv2d")):  # which may be products
             return operation
     return scope if scope not in ("fold", "cond", "map") else AROUND

@@ -8,7 +8,7 @@ flag.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import gcd, prod
 from typing import Any
@@ -121,17 +121,23 @@ class Scope:
 
 
 def extent(tensor: Any, axis: int) -> Any:
-    """The size of an axis: an int where it is known now. Read once from each tensor, in the tensor's own graph."""
+    """The size of an axis: an int where it is known now. Read once from each tensor."""
     known = tensor.shape[axis]
     if known is not None:
         return known
-    read = getattr(tensor.graph, "_fedlang_sizes", None)
-    if read is None:
-        read = tensor.graph._fedlang_sizes = {}
-    if id(tensor) not in read:
+    return once(tensor, "sizes", lambda: tf.unstack(tf.shape(tensor), len(tensor.shape)))[axis]
+
+
+def once(tensor: Any, name: Hashable, make: Callable[[], Any]) -> Any:
+    """What is made of a tensor: once, in the tensor's own graph."""
+    made = getattr(tensor.graph, "_fedlang_made", None)
+    if made is None:
+        made = tensor.graph._fedlang_made = {}
+    key = id(tensor), name
+    if key not in made:
         with tensor.graph.as_default():
-            read[id(tensor)] = tensor, tf.unstack(tf.shape(tensor), len(tensor.shape))
-    return read[id(tensor)][1][axis]
+            made[key] = tensor, make()
+    return made[key][1]
 
 
 def product_of(numbers: list[Any]) -> Any:

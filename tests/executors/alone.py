@@ -1,4 +1,4 @@
-"""What a client computes alone, among others, and on the reference.
+"""What a client computes alone, among others, and on the reference; and what one graph does of one client's.
 
 In: a computation whose result is each client's own, what all share, and the clients' data by their ids.
 """
@@ -10,6 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from fedlang.executors.tensorflow.chunks import sequential_work
+from fedlang.executors.tensorflow.work import Readable
+from fedlang.ir.graph import Graph
+from fedlang.run.executor import ClientTask
 from fedlang.run.registry import get_executor
 
 
@@ -26,3 +30,13 @@ def assert_alone_as_among_others(
         np.testing.assert_array_equal(found, together[client])
         np.testing.assert_allclose(found, expected[client], rtol=1e-4, atol=atol)
     return together
+
+
+def run_tensorflow(graph: Graph, arguments: tuple[Any, ...]) -> list[Any]:
+    """The results for one client, all of whose parameters are its own."""
+    work = sequential_work(graph, (True,) * len(arguments))
+    read = Readable.of([ClientTask(0, "a", lambda: arguments)], [arguments])
+    chunk = work.run([], work.pack(read), read)
+    if chunk.failures:
+        raise chunk.failures[0].error
+    return [result[0] for result in chunk.results]

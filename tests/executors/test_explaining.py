@@ -176,6 +176,7 @@ def test_another_profile_is_let_be(tmp_path: Any) -> None:
         ("work.0/op.fold/while/op.add_12/add:_MklNativeFusedMatMul", "matmul"),
         ("work.0/op.fold/while/op.conv2d/Conv2D:Conv2DBackpropFilter", "conv2d_kernel"),
         ("work.0/op.fold/while/op.conv2d_kernel_1/MatMul_3:_MklMatMul", "conv2d_kernel"),
+        ("work.0/op.fold/while/op.conv2d_1/MatMul_3:_MklMatMul", "conv2d"),
         ("work.0/op.fold/while/add:AddV2", "loops and calls"),
         ("work.0/while/less:Less", "loops and calls"),
     ],

@@ -263,33 +263,44 @@ def test_single_pictures_and_sums_of_half_floats() -> None:
 
 
 FILTERS = """
-type Kernel = float32[3, 3, 16, 32]
+type Kernel = float32[3, 3, CHANNELS, FILTERS]
+type Images = float32[?, SIZE, SIZE, CHANNELS]
 
-fn slope(k: Kernel, x: float32[?, 6, 6, 16]) -> Kernel {
-  grad(fn (k: Kernel) => reduce_sum(square(relu(conv2d_valid(x, k) + 0.1))))(k)
+fn slope(k: Kernel, x: Images) -> Kernel {
+  grad(fn (k: Kernel) => reduce_sum(square(relu(BODY + 0.1))))(k)
 }
 
-fed f(k: Kernel@SERVER, data: <{x: float32[?, 6, 6, 16]}*>@CLIENTS) -> <Kernel>@CLIENTS {
+fed f(k: Kernel@SERVER, data: <{x: Images}*>@CLIENTS) -> <Kernel>@CLIENTS {
   train(federated_broadcast(k), data)
 }
 
-fn train(k: Kernel, data: {x: float32[?, 6, 6, 16]}*) -> Kernel {
-  fold b in data from k as k { k - 0.01 * slope(k, b.x) }
+fn train(k: Kernel, data: {x: Images}*) -> Kernel {
+  fold b in data from k as k { k - 1e-4 * slope(k, b.x) }
 }
 """
+MANY = {  # SIZE, CHANNELS, FILTERS and BODY
+    "by places": ("6", "16", "32", "conv2d_valid(x, k)"),
+    "by tiles": ("10", "64", "64", "conv2d_valid(tanh(conv2d(x, k)), k)"),
+}
 
 
 @pytest.mark.parametrize("strategy", ["sequential", "vectorised", "blocks"])
-def test_derivatives_by_kernels_of_many_channels(monkeypatch: pytest.MonkeyPatch, strategy: str) -> None:
-    """A product for each place of the kernel or TensorFlow's own operation: the same alone and among others."""
+@pytest.mark.parametrize("name", sorted(MANY))
+def test_derivatives_of_many_channels(monkeypatch: pytest.MonkeyPatch, name: str, strategy: str) -> None:
+    """Products or TensorFlow's own operation: the same alone and among others."""
     monkeypatch.setattr(convolution, "MASKED", False)
+    text = FILTERS
+    for word, value in zip(("SIZE", "CHANNELS", "FILTERS", "BODY"), MANY[name], strict=True):
+        text = text.replace(word, value)
+    size, channels, filters = map(int, MANY[name][:3])
     rng = np.random.default_rng(0)
-    kernel = 0.1 * rng.standard_normal((3, 3, 16, 32)).astype(np.float32)
+    kernel = 0.05 * rng.standard_normal((3, 3, channels, filters)).astype(np.float32)
+    shape = (size, size, channels)
     data = {
-        f"c{n}": [{"x": rng.standard_normal((min(5, n - k), 6, 6, 16)).astype(np.float32)} for k in range(0, n, 5)]
+        f"c{n}": [{"x": rng.standard_normal((min(5, n - k), *shape)).astype(np.float32)} for k in range(0, n, 5)]
         for n in (1, 2, 5, 8, 11, 20)
     }
-    assert_alone_as_among_others(fl.loads(FILTERS).f, kernel, data, strategy, atol=1e-4)
+    assert_alone_as_among_others(fl.loads(text).f, kernel, data, strategy, atol=1e-4)
 
 
 PICTURES = """

@@ -10,12 +10,10 @@ import pytest
 
 from fedlang.executors.reference import evaluate
 from fedlang.executors.tensorflow import convolution
-from fedlang.executors.tensorflow.chunks import sequential_work
-from fedlang.executors.tensorflow.work import Readable
 from fedlang.ir.graph import Builder, Graph, Tensor
 from fedlang.ir.operations import ROWS
-from fedlang.run.executor import ClientTask
 from fedlang.types.dims import named
+from tests.executors.alone import run_tensorflow
 
 RNG = np.random.default_rng(0)
 ELSEWHERE = {
@@ -40,16 +38,6 @@ ELSEWHERE = {
     ],
     *["call", "gradient", "extern", "extern_vjp", "hash", "lookup", "prefix"],
 }
-
-
-def run_tensorflow(graph: Graph, arguments: tuple[Any, ...]) -> list[Any]:
-    """The results for one client, all of whose parameters are its own."""
-    work = sequential_work(graph, (True,) * len(arguments))
-    read = Readable.of([ClientTask(0, "a", lambda: arguments)], [arguments])
-    chunk = work.run([], work.pack(read), read)
-    if chunk.failures:
-        raise chunk.failures[0].error
-    return [result[0] for result in chunk.results]
 
 
 def floats(*shape: int) -> np.ndarray:

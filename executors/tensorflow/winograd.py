@@ -97,16 +97,14 @@ class Tiling:
 
 def convolved(x: Any, kernel: Any, tiling: Tiling) -> Any:
     """The convolution of images [n, height, width, channels] and a kernel [3, 3, channels, filters]."""
-    pixels, kernels = _of_images(x, tiling), _of_kernel(kernel)
-    products = tf.stack([tf.matmul(a, b) for a, b in zip(pixels, kernels, strict=True)])
-    found = _mapped(RESULTS, products, kernel.shape[3])
+    found = _mapped(RESULTS, tf.matmul(_of_images(x, tiling), _of_kernel(kernel)), kernel.shape[3])
     rows = tf.gather(found, _rows(*_places_of_results(tiling), extent(x, 0), tiling))
     return tf.reshape(rows, [-1, *tiling.results, kernel.shape[3]])
 
 
 def by_kernel(dy: Any, x: Any, tiling: Tiling) -> Any:
     """The derivative by the kernel, of images and of slopes `dy` [n, down, across, filters]."""
-    pixels, slopes = _of_images(x, tiling), _of_slopes(dy, tiling)
+    pixels, slopes = (tf.unstack(each) for each in (_of_images(x, tiling), _of_slopes(dy, tiling)))
     products = tf.stack([tf.matmul(a, b, transpose_a=True) for a, b in zip(pixels, slopes, strict=True)])
     return tf.reshape(_mapped(KERNELS.T, products, dy.shape[3]), [KERNEL, KERNEL, x.shape[3], dy.shape[3]])
 
@@ -114,8 +112,7 @@ def by_kernel(dy: Any, x: Any, tiling: Tiling) -> Any:
 def by_images(dy: Any, kernel: Any, tiling: Tiling) -> Any:
     """The derivative by the images: each pixel has a part from each tile whose window it is in."""
     slopes, kernels, images = _of_slopes(dy, tiling), _of_kernel(kernel), extent(dy, 0)
-    products = tf.stack([tf.matmul(a, b, transpose_b=True) for a, b in zip(slopes, kernels, strict=True)])
-    found = _mapped(PIXELS.T, products, kernel.shape[2])
+    found = _mapped(PIXELS.T, tf.matmul(slopes, kernels, transpose_b=True), kernel.shape[2])
     sums: list[Any] = []
     shared = _shared(tiling)
     for each in shared.places:
@@ -126,30 +123,27 @@ def by_images(dy: Any, kernel: Any, tiling: Tiling) -> Any:
     return tf.reshape(rows, [-1, tiling.height, tiling.width, kernel.shape[2]])
 
 
-def _of_images(x: Any, tiling: Tiling) -> list[Any]:
-    """The values of all tiles' pixels, [tiles, channels], at each pair of points."""
-    values: list[Any] = once(x, ("pixels", tiling), lambda: _of_tiles(PIXELS, x, tiling.around, WINDOW, tiling))
-    return values
+def _of_images(x: Any, tiling: Tiling) -> Any:
+    """The values of all tiles' pixels at each pair of points, [36, tiles, channels]."""
+    return once(x, ("pixels", tiling), lambda: _of_tiles(PIXELS, x, tiling.around, WINDOW, tiling))
 
 
-def _of_slopes(dy: Any, tiling: Tiling) -> list[Any]:
-    """The values of all tiles' slopes, [tiles, filters], at each pair of points."""
-    values: list[Any] = once(dy, ("slopes", tiling), lambda: _of_tiles(RESULTS.T, dy, 0, TILE, tiling))
-    return values
+def _of_slopes(dy: Any, tiling: Tiling) -> Any:
+    """The values of all tiles' slopes at each pair of points, [36, tiles, filters]."""
+    return once(dy, ("slopes", tiling), lambda: _of_tiles(RESULTS.T, dy, 0, TILE, tiling))
 
 
-def _of_kernel(kernel: Any) -> list[Any]:
-    """The kernel's values, [channels, filters], at each pair of points."""
+def _of_kernel(kernel: Any) -> Any:
+    """The kernel's values at each pair of points, [36, channels, filters]."""
 
     def values() -> Any:
         mapped = tf.matmul(KERNELS, tf.reshape(kernel, [KERNEL * KERNEL, -1]))
-        return tf.unstack(tf.reshape(mapped, [PAIRS, *kernel.shape[2:]]))
+        return tf.reshape(mapped, [PAIRS, *kernel.shape[2:]])
 
-    found: list[Any] = once(kernel, "kernel", values)
-    return found
+    return once(kernel, "kernel", values)
 
 
-def _of_tiles(matrix: Any, x: Any, around: int, size: int, tiling: Tiling) -> list[Any]:
+def _of_tiles(matrix: Any, x: Any, around: int, size: int, tiling: Tiling) -> Any:
     """A map of the `size` x `size` pixels of each tile, of images with so many rows of zeros around."""
     height, width = (TILE * (count - 1) + size for count in tiling.tiles)
     after = height - around - x.shape[1], width - around - x.shape[2]
@@ -159,8 +153,7 @@ def _of_tiles(matrix: Any, x: Any, around: int, size: int, tiling: Tiling) -> li
     first = ((TILE * a + i) * width + TILE * b + j).reshape(size * size, 1, -1).astype(np.int32)
     pixels = first + tf.range(extent(x, 0))[:, None] * (height * width)
     rows = tf.gather(tf.reshape(x, [-1, x.shape[3]]), tf.reshape(pixels, [-1]))
-    found: list[Any] = tf.unstack(tf.reshape(_mapped(matrix, rows, x.shape[3]), [PAIRS, -1, x.shape[3]]))
-    return found
+    return tf.reshape(_mapped(matrix, rows, x.shape[3]), [PAIRS, -1, x.shape[3]])
 
 
 def _mapped(matrix: Any, values: Any, channels: int) -> Any:

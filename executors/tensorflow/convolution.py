@@ -14,6 +14,7 @@ kernel of one place, half.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from fedlang.ir.graph import Node
@@ -34,7 +35,8 @@ def _conv2d(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     x, kernel = inputs
     if 0 in node.tensor.shape[1:3]:
         return _zeros(scope, node, x)
-    if (tiling := _tiling(scope, node, x, kernel.shape)) is not None:
+    tiling = None if scope.multiples else tiling_of(x.shape, x.dtype, kernel.shape, steps_of(node))
+    if tiling is not None:
         return winograd.convolved(x, kernel, tiling)
     clients = None if x.dtype in ALIKE else scope.clients_in(node.tensor.shape[0])
     if clients is not None:
@@ -70,8 +72,10 @@ def _conv2d_input(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     dy, kernel = inputs
     if 0 in dy.shape[1:3]:
         return _zeros(scope, node, dy)
-    if (tiling := _tiling(scope, node, node.tensor, kernel.shape)) is not None:
-        return winograd.by_images(dy, kernel, tiling)
+    if not scope.multiples:
+        found = by_images(dy, kernel, node.tensor.shape, steps_of(node))
+        if found is not None:
+            return found
     shape = tf.stack(scope.shape(node.tensor.shape))
     return tf.raw_ops.Conv2DBackpropInput(input_sizes=shape, filter=kernel, out_backprop=dy, **stride_options(node))
 
@@ -80,53 +84,77 @@ def _conv2d_kernel(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     dy, x = inputs
     if 0 in dy.shape[1:3]:
         return _zeros(scope, node, dy)
-    if (tiling := _tiling(scope, node, x, node.tensor.shape)) is not None:
-        return winograd.by_kernel(dy, x, tiling)
-    if not scope.multiples and _may_be_products(node, x.dtype) and _is_faster_by_places(node):
-        return _by_places(node, dy, x)
+    if not scope.multiples:
+        found = by_kernel(dy, x, node.tensor.shape, steps_of(node))
+        if found is not None:
+            return found
     if _least(scope, x) > 1:
         dy, x = at_least(2, dy), at_least(2, x)
     shape = tf.stack(scope.shape(node.tensor.shape))
     return tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=shape, out_backprop=dy, **stride_options(node))
 
 
-def _tiling(scope: Scope, node: Node, images: Any, kernel: Any) -> winograd.Tiling | None:
-    """How images of this tensor's shape are cut into tiles, where they are so."""
-    return None if scope.multiples else tiling_of(node, images.shape, images.dtype, kernel)
+# ---- products ----
 
 
-def tiling_of(node: Node, images: Any, dtype: Any, kernel: Any) -> winograd.Tiling | None:
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How a kernel goes over images: how far down and across at a time, and whether over zeros around them, too."""
+
+    strides: tuple[int, int]
+    padding: str  # "same" or "valid"
+
+
+def steps_of(node: Node) -> Steps:
+    """Those of a convolution or a derivative of one."""
+    return Steps(pair(node, "strides"), text(node, "padding"))
+
+
+def by_images(dy: Any, kernel: Any, images: Any, steps: Steps) -> Any:
+    """The derivative by images of this shape for a client alone; None where products are no faster."""
+    tiling = tiling_of(images, dy.dtype, kernel.shape, steps)
+    return None if tiling is None else winograd.by_images(dy, kernel, tiling)
+
+
+def by_kernel(dy: Any, x: Any, kernel: Any, steps: Steps) -> Any:
+    """The derivative by a kernel of this shape for a client alone; None where products are no faster."""
+    tiling = tiling_of(x.shape, x.dtype, kernel, steps)
+    if tiling is not None:
+        return winograd.by_kernel(dy, x, tiling)
+    return _by_places(dy, x, kernel, steps) if _is_faster_by_places(x, kernel, steps) else None
+
+
+def tiling_of(images: Any, dtype: Any, kernel: Any, steps: Steps) -> winograd.Tiling | None:
     """How images are cut into tiles for clients one by one, where that is faster; shapes have numbers where known."""
     sizes = [size for size in (*images[1:], *kernel) if isinstance(size, int)]
-    if len(sizes) < 7 or not _may_be_products(node, dtype):
+    if len(sizes) < 7 or not _may_be_products(dtype, steps):
         return None
-    height, width, channels, *places, _, filters = sizes
-    if places != [winograd.KERNEL] * 2:
+    height, width, channels, *places, met, filters = sizes
+    if places != [winograd.KERNEL] * 2 or met != channels:
         return None
-    tiling = winograd.Tiling(height, width, 1 if text(node, "padding") == "same" else 0)
+    tiling = winograd.Tiling(height, width, 1 if steps.padding == "same" else 0)
     return tiling if tiling.is_faster(channels, filters) else None
 
 
-def _may_be_products(node: Node, dtype: Any) -> bool:
+def _may_be_products(dtype: Any, steps: Steps) -> bool:
     """Whether products can take the place of a convolution here, and may be faster."""
-    return not MASKED and not has_gpu() and dtype == "float32" and pair(node, "strides") == (1, 1)
+    return not MASKED and not has_gpu() and dtype == "float32" and steps.strides == (1, 1)
 
 
-def _is_faster_by_places(node: Node) -> bool:
+def _is_faster_by_places(x: Any, kernel: Any, steps: Steps) -> bool:
     """Whether the kernel's derivative is faster as a product for each of its places."""
-    sizes = [size for size in node.tensor.shape if isinstance(size, int)]
-    if len(sizes) < 4:
+    sizes = [size for size in kernel if isinstance(size, int)]
+    if len(sizes) < 4 or x.shape[3] != sizes[2] or not _may_be_products(x.dtype, steps):
         return False
     height, width, channels, filters = sizes
-    many = channels >= CHANNELS and filters >= FILTERS[text(node, "padding")]
+    many = channels >= CHANNELS and filters >= FILTERS[steps.padding]
     return height * width == 1 or (height * width <= PLACES and many)
 
 
-def _by_places(node: Node, dy: Any, x: Any) -> Any:
+def _by_places(dy: Any, x: Any, kernel: Any, steps: Steps) -> Any:
     """The derivative by the kernel, [h, w, channels, filters], of `dy` [n, down, across, filters]."""
-    height, width, channels, filters = node.tensor.shape
-    assert isinstance(height, int) and isinstance(width, int)
-    if text(node, "padding") == "same":
+    height, width, channels, filters = kernel
+    if steps.padding == "same":
         x = tf.pad(x, [[0, 0], *([(size - 1) // 2, size // 2] for size in (height, width)), [0, 0]])
     down, across = extent(dy, 1), extent(dy, 2)
     rows = tf.reshape(dy, [-1, filters])

@@ -22,6 +22,7 @@ from fedlang.run.values import shown_type
 from fedlang.types.dims import Size
 
 from .attributes import integer
+from .derivatives import derived_faster
 from .dtypes import TF_DTYPES, static_shape
 from .scope import Scope
 from .together import is_together, of_node
@@ -33,7 +34,7 @@ def extern(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
     if is_together(node):
         return _shaped(node, list(of_node(node).function(*inputs)))
     function = find_extern(handle, span)
-    traced = getattr(function, "function", None)
+    traced = derived_faster(getattr(function, "function", None))
     if traced is None:
         results = _called_back(scope, node, span, function.call, inputs)
     else:
@@ -50,7 +51,7 @@ def extern_vjp(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
     function = find_vjp(handle, span)
     arity = integer(node, "arguments")
     arguments, cotangents = inputs[:arity], inputs[arity:]
-    own, traced = getattr(function, "vjp_function", None), getattr(function, "function", None)
+    own, traced = getattr(function, "vjp_function", None), derived_faster(getattr(function, "function", None))
     if own is not None:
         return _shaped(node, list(own(*inputs)))
     if traced is None:

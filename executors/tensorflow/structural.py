@@ -203,15 +203,18 @@ def _max_pool(scope: Scope, node: Node, inputs: list[Any]) -> Any:
 
 
 def _max_pool_gradient(scope: Scope, node: Node, inputs: list[Any]) -> Any:
-    """With a pooling of its own.
+    x, _, dy = inputs
+    return slopes_of_pooled(x, dy, **_window(node))
+
+
+def slopes_of_pooled(x: Any, dy: Any, **window: Any) -> Any:
+    """The derivative of max pooling, with a pooling of its own.
 
     TensorFlow puts its fast kernel (oneDNN's, ten times as fast) in the place of a gradient only where it met the
     pooling before. It goes from each operation on to those that use its result, and in a loop it may come to a gradient
     through `dy` first. Here it comes to both through one operation that has all that they need, and so in the right
     order. Over no image that kernel ends the process.
     """
-    x, _, dy = inputs
-    window = _window(node)
     images, slopes = tf.identity_n([at_least(1, x), at_least(1, dy)])
     y = tf.raw_ops.MaxPool(input=images, **window)
     dx = tf.raw_ops.MaxPoolGrad(orig_input=images, orig_output=y, grad=slopes, **window)

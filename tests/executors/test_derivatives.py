@@ -1,0 +1,89 @@
+"""Derivatives in functions from Python: the same as TensorFlow's, by faster operations where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fedlang.executors.tensorflow import convolution
+from fedlang.executors.tensorflow.derivatives import derived_faster
+
+FUNCTIONS: dict[str, tuple[Callable[[Any, Any], Any], tuple[int, ...], tuple[int, ...]]] = {
+    # of images and a kernel, and their shapes
+    "by tiles": (lambda x, k: tf.nn.conv2d(x, k, 1, "VALID"), (10, 10, 64), (3, 3, 64, 64)),
+    "by tiles, same": (lambda x, k: tf.nn.conv2d(x, k, 1, "SAME"), (8, 8, 64), (3, 3, 64, 64)),
+    "by places": (lambda x, k: tf.nn.conv2d(x, k, 1, "SAME"), (5, 4, 16), (2, 3, 16, 48)),
+    "strides": (lambda x, k: tf.nn.conv2d(x, k, 2, "SAME"), (10, 10, 64), (3, 3, 64, 64)),
+    "dilations": (lambda x, k: tf.nn.conv2d(x, k, 1, "VALID", dilations=2), (10, 10, 16), (3, 3, 16, 32)),
+    "explicit padding": (
+        lambda x, k: tf.nn.conv2d(x, k, 1, [[0, 0], [1, 2], [0, 1], [0, 0]]),
+        (10, 10, 64),
+        (3, 3, 64, 64),
+    ),
+    "groups": (lambda x, k: tf.nn.conv2d(x, k, 1, "VALID"), (10, 10, 64), (3, 3, 32, 64)),
+    "pooling": (lambda x, k: tf.nn.max_pool2d(x * k[0, 0, 0], 2, 2, "VALID"), (6, 5, 4), (1, 1, 1, 4)),
+    "pooling that overlaps": (lambda x, k: tf.nn.max_pool2d(x * k[0, 0, 0], 3, 1, "SAME"), (6, 5, 4), (1, 1, 1, 4)),
+    "pooling with explicit padding": (
+        lambda x, k: tf.nn.max_pool2d(x * k[0, 0, 0], 3, 2, [[0, 0], [1, 1], [1, 0], [0, 0]]),
+        (6, 5, 4),
+        (1, 1, 1, 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_derivatives_are_the_same(monkeypatch: pytest.MonkeyPatch, name: str, count: int) -> None:
+    if count == 0 and "pooling" not in name:
+        pytest.skip("TensorFlow has no derivative of a convolution of no image")
+    monkeypatch.setattr(convolution, "MASKED", False)
+    body, images, kernel = FUNCTIONS[name]
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((count, *images)).astype(np.float32)
+    k = (0.02 * rng.standard_normal(kernel)).astype(np.float32)
+    signature = [tf.TensorSpec([None, *images]), tf.TensorSpec(kernel)]
+    plain = tf.function(body, input_signature=signature, autograph=False)
+    faster = derived_faster(plain)
+    assert faster is derived_faster(plain)
+    assert faster is not plain
+    for found, expected in zip(_derived(faster, x, k), _derived(plain, x, k), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-4)
+
+
+def _derived(function: Any, x: Any, k: Any) -> list[Any]:
+    """The result, and the derivatives of a part of its squares."""
+    x, k = tf.constant(x), tf.constant(k)
+    with tf.GradientTape() as tape:
+        tape.watch((x, k))
+        y = function(x, k)
+        value = tf.reduce_sum(tf.square(y)) / 9
+    return [y.numpy(), *(slope.numpy() for slope in tape.gradient(value, (x, k)))]
+
+
+@pytest.mark.parametrize(
+    ("name", "faster"), [("by tiles", True), ("by places", True), ("strides", False), ("pooling", False)]
+)
+def test_which_are_products(monkeypatch: pytest.MonkeyPatch, name: str, faster: bool) -> None:
+    monkeypatch.setattr(convolution, "MASKED", False)
+    body, images, kernel = FUNCTIONS[name]
+    signature = [tf.TensorSpec([None, *images]), tf.TensorSpec(kernel)]
+    function = derived_faster(tf.function(body, input_signature=signature, autograph=False))
+
+    @tf.function(input_signature=signature, autograph=False)
+    def slopes(x: Any, k: Any) -> Any:
+        return tf.gradients(function(x, k), [x, k])
+
+    graph = slopes.get_concrete_function().graph.as_graph_def()
+    kinds = {node.op for part in graph.library.function for node in part.node_def}
+    assert ("Conv2DBackpropFilter" not in kinds and "MatMul" in kinds) == faster
+
+
+def test_what_is_no_function_of_tensorflow_stays() -> None:
+    assert derived_faster(None) is None
+    assert derived_faster(abs) is abs
+    unsigned = tf.function(lambda x: x)
+    assert derived_faster(unsigned) is unsigned

@@ -21,9 +21,9 @@ _known: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 def derived_faster(function: Any) -> Any:
     """A `tf.function` with the same results and these derivatives, for a client alone; the function itself where it has
-    no signature."""
+    no signature, or may have statements for AutoGraph, which would have to rewrite this file, too."""
     plain, signature = getattr(function, "python_function", None), getattr(function, "input_signature", None)
-    if plain is None or signature is None:
+    if plain is None or signature is None or getattr(function, "_autograph", True):
         return function
     if function not in _known:
 

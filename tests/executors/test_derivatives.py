@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import fedlang as fl
+from fedlang.embed.tensorflow import TensorFlowExtern
 from fedlang.executors.tensorflow import convolution
 from fedlang.executors.tensorflow.derivatives import derived_faster
+from fedlang.run.externs import register_extern
+from fedlang.run.registry import get_executor
 
 FUNCTIONS: dict[str, tuple[Callable[[Any, Any], Any], tuple[int, ...], tuple[int, ...]]] = {
     # of images and a kernel, and their shapes
@@ -85,5 +89,27 @@ def test_which_are_products(monkeypatch: pytest.MonkeyPatch, name: str, faster: 
 def test_what_is_no_function_of_tensorflow_stays() -> None:
     assert derived_faster(None) is None
     assert derived_faster(abs) is abs
-    unsigned = tf.function(lambda x: x)
+    unsigned = tf.function(lambda x: x, autograph=False)
     assert derived_faster(unsigned) is unsigned
+
+
+HALVED = """
+extern fn halved(x: float32[2]) -> float32[2]
+
+fn slope(x: float32[2]) -> float32[2] { grad(fn (x: float32[2]) => reduce_sum(halved(x)))(x) }
+
+fed f(x: <float32[2]>@CLIENTS) -> <float32[2]>@CLIENTS { slope(x) }
+"""
+
+
+def test_statements_for_autograph_are_left_to_it() -> None:
+    def halved(x: Any) -> Any:
+        while tf.reduce_sum(x) > 1:
+            x = x / 2
+        return [x]
+
+    rewritten = tf.function(halved, input_signature=[tf.TensorSpec([2])])
+    program = fl.loads(HALVED)
+    register_extern("halved", TensorFlowExtern(rewritten))
+    found = program.f.run(([np.float32([4, 2]), np.float32([0.5, 0.25])],), executor=get_executor("threaded"))
+    np.testing.assert_array_equal(found, [[0.125, 0.125], [1, 1]])

@@ -73,7 +73,7 @@ def _conv2d_input(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     if 0 in dy.shape[1:3]:
         return _zeros(scope, node, dy)
     if not scope.multiples:
-        found = by_images(dy, kernel, node.tensor.shape, steps_of(node))
+        found = products_by_images(dy, kernel, node.tensor.shape, steps_of(node))
         if found is not None:
             return found
     shape = tf.stack(scope.shape(node.tensor.shape))
@@ -85,7 +85,7 @@ def _conv2d_kernel(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     if 0 in dy.shape[1:3]:
         return _zeros(scope, node, dy)
     if not scope.multiples:
-        found = by_kernel(dy, x, node.tensor.shape, steps_of(node))
+        found = products_by_kernel(dy, x, node.tensor.shape, steps_of(node))
         if found is not None:
             return found
     if _least(scope, x) > 1:
@@ -110,30 +110,29 @@ def steps_of(node: Node) -> Steps:
     return Steps(pair(node, "strides"), text(node, "padding"))
 
 
-def by_images(dy: Any, kernel: Any, images: Any, steps: Steps) -> Any:
-    """The derivative by images of this shape for a client alone; None where products are no faster."""
-    tiling = tiling_of(images, dy.dtype, kernel.shape, steps)
+def products_by_images(dy: Any, kernel: Any, images_shape: Any, steps: Steps) -> Any:
+    """The derivative by the images for a client alone; None where products are no faster."""
+    tiling = tiling_of(images_shape, dy.dtype, kernel.shape, steps)
     return None if tiling is None else winograd.by_images(dy, kernel, tiling)
 
 
-def by_kernel(dy: Any, x: Any, kernel: Any, steps: Steps) -> Any:
-    """The derivative by a kernel of this shape for a client alone; None where products are no faster."""
-    tiling = tiling_of(x.shape, x.dtype, kernel, steps)
+def products_by_kernel(dy: Any, x: Any, kernel_shape: Any, steps: Steps) -> Any:
+    """The derivative by the kernel for a client alone; None where products are no faster."""
+    tiling = tiling_of(x.shape, x.dtype, kernel_shape, steps)
     if tiling is not None:
         return winograd.by_kernel(dy, x, tiling)
-    return _by_places(dy, x, kernel, steps) if _is_faster_by_places(x, kernel, steps) else None
+    return _by_places(dy, x, kernel_shape, steps) if _is_faster_by_places(x, kernel_shape, steps) else None
 
 
-def tiling_of(images: Any, dtype: Any, kernel: Any, steps: Steps) -> winograd.Tiling | None:
+def tiling_of(images_shape: Any, dtype: Any, kernel_shape: Any, steps: Steps) -> winograd.Tiling | None:
     """How images are cut into tiles for clients one by one, where that is faster; shapes have numbers where known."""
-    sizes = [size for size in (*images[1:], *kernel) if isinstance(size, int)]
-    if len(sizes) < 7 or not _may_be_products(dtype, steps):
-        return None
-    height, width, channels, *places, met, filters = sizes
-    if places != [winograd.KERNEL] * 2 or met != channels:
+    _, height, width, channels = images_shape
+    down, across, met, filters = kernel_shape
+    known = all(isinstance(size, int) for size in (height, width, channels, filters))
+    if (down, across, met) != (winograd.KERNEL, winograd.KERNEL, channels) or not known:
         return None
     tiling = winograd.Tiling(height, width, 1 if steps.padding == "same" else 0)
-    return tiling if tiling.is_faster(channels, filters) else None
+    return tiling if _may_be_products(dtype, steps) and tiling.is_faster(channels, filters) else None
 
 
 def _may_be_products(dtype: Any, steps: Steps) -> bool:
@@ -141,19 +140,19 @@ def _may_be_products(dtype: Any, steps: Steps) -> bool:
     return not MASKED and not has_gpu() and dtype == "float32" and steps.strides == (1, 1)
 
 
-def _is_faster_by_places(x: Any, kernel: Any, steps: Steps) -> bool:
+def _is_faster_by_places(x: Any, kernel_shape: Any, steps: Steps) -> bool:
     """Whether the kernel's derivative is faster as a product for each of its places."""
-    sizes = [size for size in kernel if isinstance(size, int)]
-    if len(sizes) < 4 or x.shape[3] != sizes[2] or not _may_be_products(x.dtype, steps):
+    height, width, channels, filters = kernel_shape
+    known = all(isinstance(size, int) for size in (height, width, channels, filters))
+    if not known or x.shape[3] != channels or not _may_be_products(x.dtype, steps):
         return False
-    height, width, channels, filters = sizes
     many = channels >= CHANNELS and filters >= FILTERS[steps.padding]
-    return height * width == 1 or (height * width <= PLACES and many)
+    return bool(height * width == 1 or (height * width <= PLACES and many))
 
 
-def _by_places(dy: Any, x: Any, kernel: Any, steps: Steps) -> Any:
+def _by_places(dy: Any, x: Any, kernel_shape: Any, steps: Steps) -> Any:
     """The derivative by the kernel, [h, w, channels, filters], of `dy` [n, down, across, filters]."""
-    height, width, channels, filters = kernel
+    height, width, channels, filters = kernel_shape
     if steps.padding == "same":
         x = tf.pad(x, [[0, 0], *([(size - 1) // 2, size // 2] for size in (height, width)), [0, 0]])
     down, across = extent(dy, 1), extent(dy, 2)

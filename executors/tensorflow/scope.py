@@ -128,15 +128,17 @@ def extent(tensor: Any, axis: int) -> Any:
     return once(tensor, "sizes", lambda: tf.unstack(tf.shape(tensor), len(tensor.shape)))[axis]
 
 
-def once(tensor: Any, name: Hashable, make: Callable[[], Any]) -> Any:
-    """What is made of a tensor: once, in the tensor's own graph."""
-    made = getattr(tensor.graph, "_fedlang_made", None)
+def once(tensor: Any, name: Hashable, make: Callable[[], Any], graph: Any = None) -> Any:
+    """What is made of a tensor: once in a graph. Without one, in the tensor's own, which may be outside of the
+    branch or the loop that is traced now."""
+    graph = tensor.graph if graph is None else graph
+    made = getattr(graph, "_fedlang_made", None)
     if made is None:
-        made = tensor.graph._fedlang_made = {}
+        made = graph._fedlang_made = {}
     key = id(tensor), name
     if key not in made:
-        with tensor.graph.as_default():
-            made[key] = tensor, make()
+        with graph.as_default():
+            made[key] = tensor, make()  # the tensor is kept, so its id stays its own
     return made[key][1]
 
 

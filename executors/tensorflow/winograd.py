@@ -17,6 +17,7 @@ pixel makes all results of the tile NaN.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -57,7 +58,7 @@ def _along_both(matrix: Any) -> Any:
     return np.kron(matrix, matrix).astype(np.float32)
 
 
-RESULTS, KERNELS, PIXELS = map(_along_both, matrices())  # [16, 36], [36, 9], [36, 36]
+RESULT_MAP, KERNEL_MAP, PIXEL_MAP = map(_along_both, matrices())  # [16, 36], [36, 9], [36, 36]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +98,23 @@ class Tiling:
 
 def convolved(x: Any, kernel: Any, tiling: Tiling) -> Any:
     """The convolution of images [n, height, width, channels] and a kernel [3, 3, channels, filters]."""
-    found = _mapped(RESULTS, tf.matmul(_of_images(x, tiling), _of_kernel(kernel)), kernel.shape[3])
+    found = _mapped(RESULT_MAP, tf.matmul(_of_images(x, tiling), _of_kernel(kernel)), kernel.shape[3])
     rows = tf.gather(found, _rows(*_places_of_results(tiling), extent(x, 0), tiling))
     return tf.reshape(rows, [-1, *tiling.results, kernel.shape[3]])
 
 
 def by_kernel(dy: Any, x: Any, tiling: Tiling) -> Any:
-    """The derivative by the kernel, of images and of slopes `dy` [n, down, across, filters]."""
+    """The derivative by the kernel, of images and of slopes `dy` [n, down, across, filters]. One batched product would
+    take twice as long here: what is added up is long, and the results are small."""
     pixels, slopes = (tf.unstack(each) for each in (_of_images(x, tiling), _of_slopes(dy, tiling)))
     products = tf.stack([tf.matmul(a, b, transpose_a=True) for a, b in zip(pixels, slopes, strict=True)])
-    return tf.reshape(_mapped(KERNELS.T, products, dy.shape[3]), [KERNEL, KERNEL, x.shape[3], dy.shape[3]])
+    return tf.reshape(_mapped(KERNEL_MAP.T, products, dy.shape[3]), [KERNEL, KERNEL, x.shape[3], dy.shape[3]])
 
 
 def by_images(dy: Any, kernel: Any, tiling: Tiling) -> Any:
     """The derivative by the images: each pixel has a part from each tile whose window it is in."""
     slopes, kernels, images = _of_slopes(dy, tiling), _of_kernel(kernel), extent(dy, 0)
-    found = _mapped(PIXELS.T, tf.matmul(slopes, kernels, transpose_b=True), kernel.shape[2])
+    found = _mapped(PIXEL_MAP.T, tf.matmul(slopes, kernels, transpose_b=True), kernel.shape[2])
     sums: list[Any] = []
     shared = _shared(tiling)
     for each in shared.places:
@@ -125,22 +127,27 @@ def by_images(dy: Any, kernel: Any, tiling: Tiling) -> Any:
 
 def _of_images(x: Any, tiling: Tiling) -> Any:
     """The values of all tiles' pixels at each pair of points, [36, tiles, channels]."""
-    return once(x, ("pixels", tiling), lambda: _of_tiles(PIXELS, x, tiling.around, WINDOW, tiling))
+    return _once(x, ("pixels", tiling), lambda: _of_tiles(PIXEL_MAP, x, tiling.around, WINDOW, tiling))
 
 
 def _of_slopes(dy: Any, tiling: Tiling) -> Any:
     """The values of all tiles' slopes at each pair of points, [36, tiles, filters]."""
-    return once(dy, ("slopes", tiling), lambda: _of_tiles(RESULTS.T, dy, 0, TILE, tiling))
+    return _once(dy, ("slopes", tiling), lambda: _of_tiles(RESULT_MAP.T, dy, 0, TILE, tiling))
 
 
 def _of_kernel(kernel: Any) -> Any:
     """The kernel's values at each pair of points, [36, channels, filters]."""
 
     def values() -> Any:
-        mapped = tf.matmul(KERNELS, tf.reshape(kernel, [KERNEL * KERNEL, -1]))
+        mapped = tf.matmul(KERNEL_MAP, tf.reshape(kernel, [KERNEL * KERNEL, -1]))
         return tf.reshape(mapped, [PAIRS, *kernel.shape[2:]])
 
-    return once(kernel, "kernel", values)
+    return _once(kernel, "kernel", values)
+
+
+def _once(tensor: Any, name: Hashable, make: Callable[[], Any]) -> Any:
+    """What is made of a tensor, once in the body that is traced now: what a branch needs is made in it."""
+    return once(tensor, name, make, tf.compat.v1.get_default_graph())
 
 
 def _of_tiles(matrix: Any, x: Any, around: int, size: int, tiling: Tiling) -> Any:
@@ -180,10 +187,10 @@ def _places_of_results(tiling: Tiling) -> tuple[Any, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """An image's pixels, those that are in the windows of as many tiles together.
+    """An image's pixels in groups: those that are in the windows of as many tiles, one, two or four.
 
-    `places`: for each such group, for each of the tiles, the pixels' places in it and its number. For each pixel:
-    how many are in the groups `before` its own, how many are in it (`alike`), and its `rank` there.
+    `places` has for each group, for each of these tiles, the pixels' places in it, and its number. The others have for
+    each pixel: how many are in the groups `before` its own, how many are in it (`alike`), and its `rank` there.
     """
 
     places: list[list[tuple[Any, Any]]]
@@ -194,17 +201,32 @@ class Shared:
 
 @cache
 def _shared(tiling: Tiling) -> Shared:
-    row, column, a, b = np.ogrid[: tiling.height, : tiling.width, : tiling.tiles[0], : tiling.tiles[1]]
-    i, j = row + tiling.around - TILE * a, column + tiling.around - TILE * b
-    inside = (i >= 0) & (i < WINDOW) & (j >= 0) & (j < WINDOW)
-    pixels = tiling.height * tiling.width
-    inside, place = (each.reshape(pixels, -1) for each in (inside, i * WINDOW + j))
+    sizes = zip((tiling.height, tiling.width), tiling.tiles, strict=True)
+    (down, i, in_rows), (across, j, in_columns) = (_windows(size, tiling.around, tiles) for size, tiles in sizes)
+    inside = _pairs(in_rows, np.logical_and, in_columns)
+    tile = _pairs(down * tiling.tiles[1], np.add, across)
+    place = _pairs(i * WINDOW, np.add, j)
     many = inside.sum(1)
-    before, alike, rank = np.zeros((3, pixels), np.int32)
+    before, alike, rank = np.zeros((3, len(many)), np.int32)
     places = []
     for number in np.unique(many):
         own = np.flatnonzero(many == number)
-        tile = np.nonzero(inside[own])[1].reshape(-1, number)
-        places.append([(place[own, each], each) for each in tile.T])
+        chosen = inside[own]
+        each = (values[own][chosen].reshape(-1, number).T for values in (place, tile))
+        places.append(list(zip(*each, strict=True)))
         before[own], alike[own], rank[own] = np.sum(many < number), len(own), np.arange(len(own))
     return Shared(places, before, alike, rank)
+
+
+def _windows(size: int, around: int, tiles: int) -> tuple[Any, Any, Any]:
+    """For each row of an image (or column), the two tiles whose windows it may be in, its places there, and whether it
+    is in them."""
+    row = np.arange(around, around + size)[:, None]
+    tile = row // TILE - np.arange(2)
+    place = row - TILE * tile
+    return tile, place, (tile >= 0) & (tile < tiles) & (place < WINDOW)
+
+
+def _pairs(rows: Any, combine: Any, columns: Any) -> Any:
+    """[pixels, 4], of what rows and columns have [size, 2]."""
+    return combine(rows[:, None, :, None], columns[None, :, None, :]).reshape(-1, 4)

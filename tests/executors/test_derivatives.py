@@ -86,11 +86,44 @@ def test_which_are_products(monkeypatch: pytest.MonkeyPatch, name: str, faster: 
     assert ("Conv2DBackpropFilter" not in kinds and "MatMul" in kinds) == faster
 
 
-def test_what_is_no_function_of_tensorflow_stays() -> None:
-    assert derived_faster(None) is None
-    assert derived_faster(abs) is abs
-    unsigned = tf.function(lambda x: x, autograph=False)
-    assert derived_faster(unsigned) is unsigned
+def test_what_has_nothing_to_gain_stays() -> None:
+    pooled = lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID")  # noqa: E731
+    signature = [tf.TensorSpec([None, 4, 4, 1])]
+    for function in (
+        None,
+        abs,
+        tf.function(pooled, autograph=False),
+        tf.function(pooled, input_signature=signature),
+        tf.function(pooled, input_signature=signature, autograph=False, jit_compile=True),
+        tf.function(tf.nn.relu, input_signature=signature, autograph=False),
+    ):
+        assert derived_faster(function) is function
+
+
+@pytest.mark.parametrize("rank", [None, 4])
+@pytest.mark.parametrize("operation", ["conv2d", "max_pool2d"])
+def test_shapes_that_are_not_known(operation: str, rank: int | None) -> None:
+    """As behind a function of NumPy arrays."""
+
+    def body(x: Any, k: Any) -> Any:
+        x = tf.raw_ops.PlaceholderWithDefault(input=x, shape=[None] * rank if rank else None)
+        return tf.nn.conv2d(x, k, 1, "SAME") if operation == "conv2d" else tf.nn.max_pool2d(x, 2, 2, "SAME")
+
+    signature = [tf.TensorSpec([None, 6, 6, 32]), tf.TensorSpec([3, 3, 32, 64])]
+    plain = tf.function(body, input_signature=signature, autograph=False)
+    rng = np.random.default_rng(0)
+    x, k = rng.standard_normal((2, 6, 6, 32)).astype(np.float32), np.full((3, 3, 32, 64), 0.01, np.float32)
+    faster = derived_faster(plain)
+    assert faster is not plain
+
+    def derived(function: Any) -> Any:
+        with tf.GradientTape() as tape:
+            given = tf.constant(x)
+            tape.watch(given)
+            value = tf.reduce_sum(tf.square(function(given, tf.constant(k))))
+        return tape.gradient(value, given).numpy()
+
+    np.testing.assert_allclose(derived(faster), derived(plain), rtol=1e-4, atol=1e-4)
 
 
 HALVED = """

@@ -89,6 +89,27 @@ def _in_doubles(x: Any, kernel: Any, dy: Any, padding: str) -> list[Any]:
     return [y, dx[:, around : around + height, around : around + width], dk]
 
 
+def test_parts_of_large_images() -> None:
+    """Every pixel's place in every window, and no more memory than that: windows of 6x6 pixels cover the image."""
+    tiling = Tiling(1026, 514, 0)
+    shared = winograd._shared(tiling)
+    assert [len(group) for group in shared.places] == [1, 2, 4]
+    assert sum(place.size for group in shared.places for place, _ in group) == 36 * tiling.count
+    assert shared.before.size == 1026 * 514
+
+
+def test_a_branch_makes_what_it_needs() -> None:
+    tiling = Tiling(10, 10, 0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 10, 10, 2]), tf.TensorSpec([3, 3, 2, 2])], autograph=False)
+    def perhaps(x: Any, kernel: Any) -> Any:
+        return tf.cond(tf.size(x) > 0, lambda: winograd.convolved(x, kernel, tiling), lambda: tf.zeros([0, 8, 8, 2]))
+
+    operations = perhaps.get_concrete_function().graph.get_operations()
+    assert not {"MatMul", "GatherV2"} & {operation.type for operation in operations}
+    assert perhaps(tf.ones([2, 10, 10, 2]), tf.ones([3, 3, 2, 2])).shape == (2, 8, 8, 2)
+
+
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 def test_what_is_not_finite_does_not_get_lost(bad: float) -> None:
     rng = np.random.default_rng(0)

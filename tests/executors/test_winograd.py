@@ -32,7 +32,7 @@ def test_four_results_of_six_pixels(pixels: list[int], kernel: list[int]) -> Non
     np.testing.assert_allclose(found, np.correlate(pixels, kernel), rtol=1e-12, atol=1e-4)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(st.data())
 def test_results_against_doubles(data: st.DataObject) -> None:
     """Whatever the sizes: also where tiles reach over the image, where there is one tile, and without images."""

@@ -23,7 +23,8 @@ from fedlang.passes.batch import Batched
 from fedlang.types.dims import Atom, Quotient, Size, atoms_of, substitute
 from fedlang.types.dtypes import BYTES, FLOATS
 
-from ..tensorflow.convolution import steps_of, tiling_of
+from ..tensorflow.convolution import tiling_of
+from ..tensorflow.structural import stride_options
 from ..tensorflow.together import operations_in, used_results
 from .figures import Figures
 
@@ -244,7 +245,7 @@ class _Sizes:
         places = prod(self.number(size) for size in after.tensor.shape[:3])
         all_of_them = 2.0 * places * self.count(kernel.tensor)
         images, sizes = before.tensor, kernel.tensor.shape
-        tiling = tiling_of(images.shape, images.dtype, sizes, steps_of(node)) if self.clients is None else None
+        tiling = tiling_of(images.shape, images.dtype, sizes, stride_options(node)) if self.clients is None else None
         return all_of_them if tiling is None else all_of_them * tiling.share(*map(self.number, sizes[2:]))
 
 

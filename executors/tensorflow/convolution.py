@@ -14,13 +14,12 @@ kernel of one place, half.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from fedlang.ir.graph import Node
 
 from . import winograd
-from .attributes import pair, text
 from .lanes import ALIKE, MASKED
 from .scope import Scope, extent
 from .start import has_gpu, tf
@@ -28,14 +27,15 @@ from .structural import Longer, Lowered, at_least, merged, of_each, stride_optio
 
 PLACES = 9  # of a kernel, up to which products for each are faster
 CHANNELS = 16  # of the images, from which they are
-FILTERS = {"valid": 32, "same": 48}  # from which they are; images are copied once more where they are padded
+FILTERS = {"VALID": 32, "SAME": 48}  # from which they are; images are copied once more where they are padded
+ONES = [1, 1, 1, 1]
 
 
 def _conv2d(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     x, kernel = inputs
     if 0 in node.tensor.shape[1:3]:
         return _zeros(scope, node, x)
-    tiling = None if scope.multiples else tiling_of(x.shape, x.dtype, kernel.shape, steps_of(node))
+    tiling = None if scope.multiples else tiling_of(x.shape, x.dtype, kernel.shape, stride_options(node))
     if tiling is not None:
         return winograd.convolved(x, kernel, tiling)
     clients = None if x.dtype in ALIKE else scope.clients_in(node.tensor.shape[0])
@@ -72,88 +72,73 @@ def _conv2d_input(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     dy, kernel = inputs
     if 0 in dy.shape[1:3]:
         return _zeros(scope, node, dy)
-    if not scope.multiples:
-        found = products_by_images(dy, kernel, node.tensor.shape, steps_of(node))
-        if found is not None:
-            return found
-    shape = tf.stack(scope.shape(node.tensor.shape))
-    return tf.raw_ops.Conv2DBackpropInput(input_sizes=shape, filter=kernel, out_backprop=dy, **stride_options(node))
+    sizes = tf.stack(scope.shape(node.tensor.shape))
+    return by_images(dy, kernel, node.tensor.shape, sizes, alone=not scope.multiples, **stride_options(node))
 
 
 def _conv2d_kernel(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     dy, x = inputs
     if 0 in dy.shape[1:3]:
         return _zeros(scope, node, dy)
-    if not scope.multiples:
-        found = products_by_kernel(dy, x, node.tensor.shape, steps_of(node))
-        if found is not None:
-            return found
     if _least(scope, x) > 1:
         dy, x = at_least(2, dy), at_least(2, x)
-    shape = tf.stack(scope.shape(node.tensor.shape))
-    return tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=shape, out_backprop=dy, **stride_options(node))
+    sizes = tf.stack(scope.shape(node.tensor.shape))
+    return by_kernel(dy, x, node.tensor.shape, sizes, alone=not scope.multiples, **stride_options(node))
 
 
-# ---- products ----
+# ---- derivatives, with options as TensorFlow's operations have them; shapes have numbers where they are known ----
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """How a kernel goes over images: how far down and across at a time, and whether over zeros around them, too."""
-
-    strides: tuple[int, int]
-    padding: str  # "same" or "valid"
-
-
-def steps_of(node: Node) -> Steps:
-    """Those of a convolution or a derivative of one."""
-    return Steps(pair(node, "strides"), text(node, "padding"))
+def by_images(dy: Any, kernel: Any, images_shape: Any, sizes: Any, *, alone: bool, **options: Any) -> Any:
+    """The derivative by the images, whose shape is `sizes`; by products only for a client alone."""
+    tiling = tiling_of(images_shape, dy.dtype, kernel.shape, options) if alone else None
+    if tiling is not None:
+        return winograd.by_images(dy, kernel, tiling)
+    return tf.raw_ops.Conv2DBackpropInput(input_sizes=sizes, filter=kernel, out_backprop=dy, **options)
 
 
-def products_by_images(dy: Any, kernel: Any, images_shape: Any, steps: Steps) -> Any:
-    """The derivative by the images for a client alone; None where products are no faster."""
-    tiling = tiling_of(images_shape, dy.dtype, kernel.shape, steps)
-    return None if tiling is None else winograd.by_images(dy, kernel, tiling)
-
-
-def products_by_kernel(dy: Any, x: Any, kernel_shape: Any, steps: Steps) -> Any:
-    """The derivative by the kernel for a client alone; None where products are no faster."""
-    tiling = tiling_of(x.shape, x.dtype, kernel_shape, steps)
+def by_kernel(dy: Any, x: Any, kernel_shape: Any, sizes: Any, *, alone: bool, **options: Any) -> Any:
+    """The derivative by the kernel, whose shape is `sizes`; by products only for a client alone."""
+    tiling = tiling_of(x.shape, x.dtype, kernel_shape, options) if alone else None
     if tiling is not None:
         return winograd.by_kernel(dy, x, tiling)
-    return _by_places(dy, x, kernel_shape, steps) if _is_faster_by_places(x, kernel_shape, steps) else None
+    if alone and _is_faster_by_places(x, kernel_shape, options):
+        return _by_places(dy, x, kernel_shape, options)
+    return tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=sizes, out_backprop=dy, **options)
 
 
-def tiling_of(images_shape: Any, dtype: Any, kernel_shape: Any, steps: Steps) -> winograd.Tiling | None:
-    """How images are cut into tiles for clients one by one, where that is faster; shapes have numbers where known."""
+def tiling_of(images_shape: Any, dtype: Any, kernel_shape: Any, options: Mapping[str, Any]) -> winograd.Tiling | None:
+    """How images are cut into tiles for clients one by one, where that is faster."""
     _, height, width, channels = images_shape
     down, across, met, filters = kernel_shape
     known = all(isinstance(size, int) for size in (height, width, channels, filters))
     if (down, across, met) != (winograd.KERNEL, winograd.KERNEL, channels) or not known:
         return None
-    tiling = winograd.Tiling(height, width, 1 if steps.padding == "same" else 0)
-    return tiling if _may_be_products(dtype, steps) and tiling.is_faster(channels, filters) else None
+    tiling = winograd.Tiling(height, width, 1 if options["padding"] == "SAME" else 0)
+    return tiling if _may_be_products(dtype, options) and tiling.is_faster(channels, filters) else None
 
 
-def _may_be_products(dtype: Any, steps: Steps) -> bool:
+def _may_be_products(dtype: Any, options: Mapping[str, Any]) -> bool:
     """Whether products can take the place of a convolution here, and may be faster."""
-    return not MASKED and not has_gpu() and dtype == "float32" and steps.strides == (1, 1)
+    one_by_one = options["strides"] == options.get("dilations", ONES) == ONES
+    known = options["padding"] in FILTERS and options.get("data_format", "NHWC") == "NHWC"
+    return not MASKED and not has_gpu() and dtype == "float32" and one_by_one and known
 
 
-def _is_faster_by_places(x: Any, kernel_shape: Any, steps: Steps) -> bool:
+def _is_faster_by_places(x: Any, kernel_shape: Any, options: Mapping[str, Any]) -> bool:
     """Whether the kernel's derivative is faster as a product for each of its places."""
     height, width, channels, filters = kernel_shape
     known = all(isinstance(size, int) for size in (height, width, channels, filters))
-    if not known or x.shape[3] != channels or not _may_be_products(x.dtype, steps):
+    if not known or x.shape[3] != channels or not _may_be_products(x.dtype, options):
         return False
-    many = channels >= CHANNELS and filters >= FILTERS[steps.padding]
+    many = channels >= CHANNELS and filters >= FILTERS[options["padding"]]
     return bool(height * width == 1 or (height * width <= PLACES and many))
 
 
-def _by_places(dy: Any, x: Any, kernel_shape: Any, steps: Steps) -> Any:
+def _by_places(dy: Any, x: Any, kernel_shape: Any, options: Mapping[str, Any]) -> Any:
     """The derivative by the kernel, [h, w, channels, filters], of `dy` [n, down, across, filters]."""
     height, width, channels, filters = kernel_shape
-    if steps.padding == "same":
+    if options["padding"] == "SAME":
         x = tf.pad(x, [[0, 0], *([(size - 1) // 2, size // 2] for size in (height, width)), [0, 0]])
     down, across = extent(dy, 1), extent(dy, 2)
     rows = tf.reshape(dy, [-1, filters])

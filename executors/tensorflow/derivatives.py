@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .convolution import Steps, products_by_images, products_by_kernel
+from .convolution import by_images, by_kernel
 from .start import tf
 from .structural import slopes_of_pooled
 
@@ -50,21 +50,11 @@ def _conv2d(op: Any, dy: Any) -> list[Any]:
     names = ("strides", "padding", "explicit_paddings", "data_format", "dilations", "use_cudnn_on_gpu")
     options = _attributes(op, *names)
     x, kernel = op.inputs
-    by_x = by_k = None
-    if _is_plain(options) and x.shape.rank is not None and kernel.shape.rank is not None:
-        steps = Steps(tuple(options["strides"][1:3]), options["padding"].lower())
-        by_x, by_k = products_by_images(dy, kernel, x.shape, steps), products_by_kernel(dy, x, kernel.shape, steps)
-    if by_x is None:
-        by_x = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, **options)
-    if by_k is None:
-        by_k = tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=tf.shape(kernel), out_backprop=dy, **options)
-    return [by_x, by_k]
-
-
-def _is_plain(options: dict[str, Any]) -> bool:
-    """Whether these are a convolution's options that the language has, too."""
-    known = options["data_format"] == "NHWC" and options["padding"] in ("SAME", "VALID")
-    return known and options["dilations"] == [1, 1, 1, 1]
+    known = x.shape.rank is not None and kernel.shape.rank is not None
+    return [
+        by_images(dy, kernel, x.shape, tf.shape(x), alone=known, **options),
+        by_kernel(dy, x, kernel.shape, tf.shape(kernel), alone=known, **options),
+    ]
 
 
 def _attributes(op: Any, *names: str) -> dict[str, Any]:

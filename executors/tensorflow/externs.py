@@ -24,7 +24,7 @@ from fedlang.types.dims import Size
 from .attributes import integer
 from .derivatives import derived_faster
 from .dtypes import TF_DTYPES, static_shape
-from .scope import Scope
+from .scope import Scope, once
 from .together import is_together, of_node
 
 
@@ -38,7 +38,7 @@ def extern(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
     if traced is None:
         results = _called_back(scope, node, span, function.call, inputs)
     else:
-        results = _remembered(handle, inputs, lambda: list(traced(*inputs)))
+        results = once(inputs, ("extern", handle), lambda: list(traced(*inputs)))
         _check_traced(handle, node, results, span)
     return _shaped(node, results)
 
@@ -56,24 +56,11 @@ def extern_vjp(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
         return _shaped(node, list(own(*inputs)))
     if traced is None:
         return _shaped(node, _called_back(scope, node, span, function.vjp, inputs))
-    results = _remembered(handle, arguments, lambda: list(traced(*arguments)))
+    results = once(arguments, ("extern", handle), lambda: list(traced(*arguments)))
     targets = [result for result in results if result.dtype.is_floating]
     by = [argument for argument in arguments if argument.dtype.is_floating]
     found = tf.gradients(targets, by, cotangents, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return _shaped(node, [tf.convert_to_tensor(each) for each in found])
-
-
-def _remembered(handle: str, inputs: list[Any], make: Callable[[], list[Any]]) -> list[Any]:
-    """A call's results, made once for the same inputs in one body. The memory is the body's own graph."""
-    graph = tf.compat.v1.get_default_graph()
-    known = getattr(graph, "_fedlang_externs", None)
-    if known is None:
-        known = graph._fedlang_externs = {}
-    key = handle, tuple(map(id, inputs))
-    if key not in known:
-        known[key] = inputs, make()  # the inputs are kept, so their ids stay theirs
-    results: list[Any] = known[key][1]
-    return results
 
 
 def _types(node: Node) -> list[Tensor]:

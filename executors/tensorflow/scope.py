@@ -121,24 +121,23 @@ class Scope:
 
 
 def extent(tensor: Any, axis: int) -> Any:
-    """The size of an axis: an int where it is known now. Read once from each tensor."""
+    """The size of an axis: an int where it is known now. Read once from each tensor, in the tensor's own graph."""
     known = tensor.shape[axis]
     if known is not None:
         return known
-    return once(tensor, "sizes", lambda: tf.unstack(tf.shape(tensor), len(tensor.shape)))[axis]
+    return once([tensor], "sizes", lambda: tf.unstack(tf.shape(tensor), len(tensor.shape)), tensor.graph)[axis]
 
 
-def once(tensor: Any, name: Hashable, make: Callable[[], Any], graph: Any = None) -> Any:
-    """What is made of a tensor: once in a graph. Without one, in the tensor's own, which may be outside of the
-    branch or the loop that is traced now."""
-    graph = tensor.graph if graph is None else graph
+def once(tensors: list[Any], name: Hashable, make: Callable[[], Any], graph: Any = None) -> Any:
+    """What is made of some tensors: once in a graph, which is that of the body that is traced now if none is named."""
+    graph = tf.compat.v1.get_default_graph() if graph is None else graph
     made = getattr(graph, "_fedlang_made", None)
     if made is None:
         made = graph._fedlang_made = {}
-    key = id(tensor), name
+    key = name, tuple(map(id, tensors))
     if key not in made:
         with graph.as_default():
-            made[key] = tensor, make()  # the tensor is kept, so its id stays its own
+            made[key] = tensors, make()  # the tensors are kept, so their ids stay theirs
     return made[key][1]
 
 

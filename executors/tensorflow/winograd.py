@@ -17,7 +17,6 @@ pixel makes all results of the tile NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -127,12 +126,12 @@ def by_images(dy: Any, kernel: Any, tiling: Tiling) -> Any:
 
 def _of_images(x: Any, tiling: Tiling) -> Any:
     """The values of all tiles' pixels at each pair of points, [36, tiles, channels]."""
-    return _once(x, ("pixels", tiling), lambda: _of_tiles(PIXEL_MAP, x, tiling.around, WINDOW, tiling))
+    return once([x], ("pixels", tiling), lambda: _of_tiles(PIXEL_MAP, x, tiling.around, WINDOW, tiling))
 
 
 def _of_slopes(dy: Any, tiling: Tiling) -> Any:
     """The values of all tiles' slopes at each pair of points, [36, tiles, filters]."""
-    return _once(dy, ("slopes", tiling), lambda: _of_tiles(RESULT_MAP.T, dy, 0, TILE, tiling))
+    return once([dy], ("slopes", tiling), lambda: _of_tiles(RESULT_MAP.T, dy, 0, TILE, tiling))
 
 
 def _of_kernel(kernel: Any) -> Any:
@@ -142,12 +141,7 @@ def _of_kernel(kernel: Any) -> Any:
         mapped = tf.matmul(KERNEL_MAP, tf.reshape(kernel, [KERNEL * KERNEL, -1]))
         return tf.reshape(mapped, [PAIRS, *kernel.shape[2:]])
 
-    return _once(kernel, "kernel", values)
-
-
-def _once(tensor: Any, name: Hashable, make: Callable[[], Any]) -> Any:
-    """What is made of a tensor, once in the body that is traced now: what a branch needs is made in it."""
-    return once(tensor, name, make, tf.compat.v1.get_default_graph())
+    return once([kernel], "kernel", values)
 
 
 def _of_tiles(matrix: Any, x: Any, around: int, size: int, tiling: Tiling) -> Any:

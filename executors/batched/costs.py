@@ -23,7 +23,8 @@ from fedlang.passes.batch import Batched
 from fedlang.types.dims import Atom, Quotient, Size, atoms_of, substitute
 from fedlang.types.dtypes import BYTES, FLOATS
 
-from ..tensorflow.convolution import tiling_of
+from ..tensorflow.convolution import of_each_client, tiling_of, window_of
+from ..tensorflow.patches import Window
 from ..tensorflow.structural import stride_options
 from ..tensorflow.together import operations_in, used_results
 from .figures import Figures
@@ -39,10 +40,16 @@ FREE = ("parameter", "constant", "get", "size", "broadcast", "iota", "check", "p
 FREE_GROUPS = ("sequence", "string")
 HARD = ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "softplus", "erf", "power", "softmax")
 HARD_TOO = ("log_softmax", "sparse_softmax_cross_entropy", "random_uniform", "random_normal", "random_bits")
-SLOW = {"max_pool_gradient": 16.0, "average_pool_gradient": 4.0, "max_pool": 4.0, "sort": 16.0, "arg_sort": 16.0}
+SLOW = {"max_pool_gradient": 4.0, "average_pool_gradient": 4.0, "max_pool": 2.0, "sort": 16.0, "arg_sort": 16.0}
 """Operations that go over their memory more often than once."""
 
 CONVOLUTIONS = ("conv2d", "conv2d_input", "conv2d_kernel")
+CONVOLUTION = 5.0  # calls that a convolution takes beside its arithmetic, as products count them
+CHANNELS, CALIBRATED = 3.4, 8
+"""A convolution's channels: the number at which its arithmetic takes twice as long, that for which it is measured."""
+BY_PATCHES = {"conv2d": (4.0, 10.0), "conv2d_kernel": (2.0, 6.0)}
+"""Calls that those take which are products of patches, and how often they go over the patches. The first lays them
+down for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +176,10 @@ class _Sizes:
 
     def _loop(self, graph: Graph, node: Node, looped: bool) -> Iterator[Load]:
         (body,) = node.bodies
+        if self.clients is not None and (found := of_each_client(node)) is not None:
+            images = self.block * self.number(body.nodes[0].tensor.shape[0])
+            yield self._by_patches(*found, images=images, looped=looped)
+            return
         first = dict(node.attributes)["captured"]
         assert isinstance(first, int)
         carries = dict(node.attributes).get("carries", 0)
@@ -194,10 +205,12 @@ class _Sizes:
             columns = -(-self.number(node.tensor.shape[-1]) // COLUMNS) * COLUMNS
             rows = prod(map(self.number, node.tensor.shape[:-1]))
             return replace(load, products=2.0 * rows * columns * self.number(inner))
+        if node.op == "reshape":
+            return replace(load, moved=0.0)
         if node.op == "select" and self.clients is not None and self.count(node.tensor) >= LARGE * self.block:
             return replace(load, moved=0.0)
         if node.op in CONVOLUTIONS:
-            return replace(load, convolved=self._convolved(node, inputs))
+            return self._convolution(node, inputs, load)
         if operation_of(node.op).group == "gather" and inputs:
             return replace(load, moved=2 * self._sum(results))
         if node.op in HARD or node.op in HARD_TOO:
@@ -235,18 +248,33 @@ class _Sizes:
     def _sum(self, types: tuple[LeafType, ...]) -> float:
         return sum(self.bytes(type) for type in types)
 
-    def _convolved(self, node: Node, inputs: list[Node]) -> float:
+    def _convolution(self, node: Node, inputs: list[Node], load: Load) -> Load:
         """Every place of the image after it meets every number of the kernel; by tiles it takes a share of that."""
         before, after, kernel = {
             "conv2d": (inputs[0], node, inputs[1]),
             "conv2d_input": (node, inputs[0], inputs[1]),
             "conv2d_kernel": (inputs[1], inputs[0], node),
         }[node.op]
-        places = prod(self.number(size) for size in after.tensor.shape[:3])
-        all_of_them = 2.0 * places * self.count(kernel.tensor)
+        convolved = 2.0 * prod(self.number(size) for size in after.tensor.shape[:3]) * self.count(kernel.tensor)
         images, sizes = before.tensor, kernel.tensor.shape
-        tiling = tiling_of(images.shape, images.dtype, sizes, stride_options(node)) if self.clients is None else None
-        return all_of_them if tiling is None else all_of_them * tiling.share(*map(self.number, sizes[2:]))
+        if node.op != "conv2d_input":
+            convolved *= max(1.0, (1 + CHANNELS / self.number(sizes[2])) / (1 + CHANNELS / CALIBRATED))
+        load = replace(load, calls=CONVOLUTION, convolved=convolved)
+        if self.clients is not None:
+            return load
+        given = images.shape, images.dtype, sizes, stride_options(node)
+        if (tiling := tiling_of(*given)) is not None:
+            return replace(load, convolved=convolved * tiling.share(*map(self.number, sizes[2:])))
+        if node.op in BY_PATCHES and (window := window_of(*given)) is not None:
+            return self._by_patches(node, window, images=self.number(images.shape[0]), looped=load.looped)
+        return load
+
+    def _by_patches(self, node: Node, window: Window, *, images: int, looped: bool) -> Load:
+        """Products of so many images' patches."""
+        filters, results = self.number(node.tensor.shape[-1]), float(images * prod(window.results))
+        columns, (calls, times) = -(-filters // COLUMNS) * COLUMNS, BY_PATCHES[node.op]
+        moved = BYTES["float32"] * results * (times * window.patch + filters)
+        return Load(node.op, looped, calls, products=2.0 * results * window.patch * columns, moved=moved)
 
 
 def _type(node: Node) -> object:

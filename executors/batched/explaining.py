@@ -19,6 +19,7 @@ from fedlang.run.explanation import Explanation, OperationCost, WorkExplanation
 from fedlang.run.externs import Called
 from fedlang.run.sequences import LeafValue
 
+from ..tensorflow.convolution import of_each_client
 from ..tensorflow.profile import AROUND, Profile, profiled
 from ..tensorflow.start import tf
 from ..tensorflow.together import is_together, is_traced, nodes_within
@@ -143,8 +144,8 @@ def _outside(node: Node) -> str:
 
 
 def _own_kernels(batched: Batched) -> Iterator[Node]:
-    """Convolutions in a loop over the clients."""
+    """Convolutions in a loop over the clients, which are no products for all of them."""
     for node in nodes_within(batched.graph):
-        if node.op == "fold" and dict(node.attributes)["carries"] == 0:
+        if node.op == "fold" and dict(node.attributes)["carries"] == 0 and of_each_client(node) is None:
             (body,) = node.bodies
             yield from (each for each in body.nodes if each.op in CONVOLUTIONS)

@@ -159,11 +159,22 @@ def _tell(type: Tensor, value: Any) -> None:
 
 
 def _fold(scope: Scope, node: Node, inputs: list[Any], span: Any) -> Any:
-    over = inputs[integer(node, "captured") + integer(node, "carries") :]
-    sites = {site: None for value in over for site in _mapped_sites(value)}
-    sites |= dict.fromkeys(sites_in(graph_attribute(node, "body")))
-    results = control.fold(evaluate, scope, node, inputs, tuple(sites))
+    results = _convolutions(scope, node, inputs)
+    if results is None:
+        over = inputs[integer(node, "captured") + integer(node, "carries") :]
+        sites = {site: None for value in over for site in _mapped_sites(value)}
+        sites |= dict.fromkeys(sites_in(graph_attribute(node, "body")))
+        results = control.fold(evaluate, scope, node, inputs, tuple(sites))
     return results if isinstance(node.type, tuple) else results[0]
+
+
+def _convolutions(scope: Scope, node: Node, inputs: list[Any]) -> list[Any] | None:
+    """The results of a loop over clients that is a convolution for each, where there are products for all at once."""
+    found = convolution.of_each_client(node) if scope.multiples else None
+    if found is None or not all(map(tf.is_tensor, inputs)):
+        return None
+    with tf.name_scope(f"{SCOPE}{found[0].op}"):
+        return [convolution.together(*found, inputs)]
 
 
 def _mapped_sites(value: Any) -> tuple[Site, ...]:

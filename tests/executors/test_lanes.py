@@ -278,21 +278,23 @@ fn train(k: Kernel, data: {x: Images}*) -> Kernel {
   fold b in data from k as k { k - 1e-4 * slope(k, b.x) }
 }
 """
-MANY = {  # SIZE, CHANNELS, FILTERS and BODY
+KINDS = {  # SIZE, CHANNELS, FILTERS and BODY
+    "by patches": ("6", "1", "8", "conv2d_valid(x, k)"),
+    "by patches, padded": ("7", "1", "5", "conv2d(x, k)"),
     "by places": ("6", "16", "32", "conv2d_valid(x, k)"),
     "by tiles": ("10", "64", "64", "conv2d_valid(tanh(conv2d(x, k)), k)"),
 }
 
 
 @pytest.mark.parametrize("strategy", ["sequential", "vectorised", "blocks"])
-@pytest.mark.parametrize("name", sorted(MANY))
-def test_derivatives_of_many_channels(monkeypatch: pytest.MonkeyPatch, name: str, strategy: str) -> None:
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_convolutions_by_products(monkeypatch: pytest.MonkeyPatch, name: str, strategy: str) -> None:
     """Products or TensorFlow's own operation: the same alone and among others."""
     monkeypatch.setattr(convolution, "MASKED", False)
     text = FILTERS
-    for word, value in zip(("SIZE", "CHANNELS", "FILTERS", "BODY"), MANY[name], strict=True):
+    for word, value in zip(("SIZE", "CHANNELS", "FILTERS", "BODY"), KINDS[name], strict=True):
         text = text.replace(word, value)
-    size, channels, filters = map(int, MANY[name][:3])
+    size, channels, filters = map(int, KINDS[name][:3])
     rng = np.random.default_rng(0)
     kernel = 0.05 * rng.standard_normal((3, 3, channels, filters)).astype(np.float32)
     shape = (size, size, channels)

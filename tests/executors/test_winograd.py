@@ -15,11 +15,8 @@ from fedlang.executors.batched.figures import FIXED
 from fedlang.executors.reference import evaluate
 from fedlang.executors.tensorflow import convolution, winograd
 from fedlang.executors.tensorflow.winograd import Tiling
-from fedlang.ir.graph import Builder, Graph, Tensor
-from fedlang.types.dims import named
 from tests.executors.alone import run_tensorflow
-
-PADDINGS = ("valid", "same")
+from tests.executors.convolving import PADDINGS, convolutions, in_doubles
 
 
 @given(
@@ -47,8 +44,8 @@ def test_results_against_doubles(data: st.DataObject) -> None:
     dy = rng.standard_normal((count, *tiling.results, filters)).astype(np.float32)
     for found, expected, most in zip(
         _by_tiles(x, kernel, dy, tiling),
-        _in_doubles(x, kernel, dy, padding),
-        _in_doubles(*map(abs, (x, kernel, dy)), padding),
+        in_doubles(x, kernel, dy, padding),
+        in_doubles(*map(abs, (x, kernel, dy)), padding),
         strict=True,
     ):
         assert found.shape == expected.shape
@@ -71,22 +68,6 @@ def _by_tiles(x: Any, kernel: Any, dy: Any, tiling: Tiling) -> list[Any]:
         )
 
     return [each.numpy() for each in run(x, kernel, dy)]
-
-
-def _in_doubles(x: Any, kernel: Any, dy: Any, padding: str) -> list[Any]:
-    x, kernel, dy = (each.astype(np.float64) for each in (x, kernel, dy))
-    around = PADDINGS.index(padding)
-    padded = np.pad(x, [(0, 0), (around, around), (around, around), (0, 0)])
-    y, dx, dk = np.zeros(dy.shape), np.zeros(padded.shape), np.zeros(kernel.shape)
-    down, across = dy.shape[1:3]
-    for i in range(3):
-        for j in range(3):
-            met = padded[:, i : i + down, j : j + across]
-            y += met @ kernel[i, j]
-            dk[i, j] = np.einsum("nhwc,nhwf->cf", met, dy)
-            dx[:, i : i + down, j : j + across] += dy @ kernel[i, j].T
-    height, width = x.shape[1:3]
-    return [y, dx[:, around : around + height, around : around + width], dk]
 
 
 def test_parts_of_large_images() -> None:
@@ -125,22 +106,6 @@ def test_what_is_not_finite_does_not_get_lost(bad: float) -> None:
     assert not np.isfinite(dk[:, :, 1]).any()
 
 
-def _graph(shape: tuple[int, ...], kernel: tuple[int, ...], dtype: str, **options: Any) -> tuple[Graph, Any]:
-    """The convolution, and both of its derivatives."""
-    build, n = Builder(), named("n")
-    images, kernels = Tensor(dtype, (n, *shape)), Tensor(dtype, kernel)
-    lost = 0 if options["padding"] == "same" else 2
-    down, across = (-(-(size - lost) // step) for size, step in zip(shape, options["strides"], strict=False))
-    made = Tensor(dtype, (n, down, across, kernel[3]))
-    x, k, dy = map(build.parameter, (images, kernels, made))
-    results = (
-        build.add("conv2d", (x, k), made, **options),
-        build.add("conv2d_input", (dy, k), images, **options),
-        build.add("conv2d_kernel", (dy, x), kernels, **options),
-    )
-    return build.finish(results), (down, across)
-
-
 TAKEN = [
     # images, kernel, padding, strides, dtype, and whether it is by tiles
     ((10, 10, 64), (3, 3, 64, 64), "valid", (1, 1), "float32", True),
@@ -162,7 +127,7 @@ def test_where_it_is_taken(
     for name in ("convolved", "by_images", "by_kernel"):
         own = getattr(winograd, name)
         monkeypatch.setattr(winograd, name, lambda *given, n=name, f=own: taken.append(n) or f(*given))
-    graph, sizes = _graph(shape, kernel, dtype, padding=padding, strides=strides)
+    graph, sizes = convolutions(shape, kernel, dtype, padding=padding, strides=strides)
     rng = np.random.default_rng(0)
     inputs = [rng.standard_normal(each).astype(dtype) for each in ((3, *shape), kernel, (3, *sizes, kernel[3]))]
     found = run_tensorflow(graph, inputs)
@@ -173,7 +138,7 @@ def test_where_it_is_taken(
 
 def test_what_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
     def seconds() -> float:
-        graph, _ = _graph((10, 10, 64), (3, 3, 64, 64), "float32", padding="valid", strides=(1, 1))
+        graph, _ = convolutions((10, 10, 64), (3, 3, 64, 64), "float32", padding="valid", strides=(1, 1))
         return cost_of(graph).seconds(FIXED, looped=False)
 
     monkeypatch.setattr(convolution, "MASKED", True)

@@ -20,6 +20,7 @@ from .start import tf
 
 FEW, SOME = 9, 25  # numbers of a patch up to which products are faster: for any kernel, and for one of many filters
 MANY = 32  # filters
+LARGE = 1 << 10  # results of an image up to which they are: patches of larger ones leave the processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ class Window:
     @property
     def results(self) -> tuple[int, int]:
         """The results' height and width."""
-        return (self.height, self.width) if self.around else (self.height - self.down + 1, self.width - self.across + 1)
+        if self.around:
+            return self.height, self.width
+        return max(0, self.height - self.down + 1), max(0, self.width - self.across + 1)
 
     @property
     def patch(self) -> int:
@@ -45,8 +48,9 @@ class Window:
         return self.down * self.across * self.channels
 
     def is_faster(self, filters: int) -> bool:
-        """Whether products are clearly faster than TensorFlow's own operations."""
-        return self.down * self.across > 1 and (self.patch <= FEW or (self.patch <= SOME and filters >= MANY))
+        """Whether products are clearly faster than TensorFlow's own operations, and there are results at all."""
+        few = self.patch <= FEW or (self.patch <= SOME and filters >= MANY)
+        return self.down * self.across > 1 and few and 0 < prod(self.results) <= LARGE
 
 
 def convolved(x: Any, kernel: Any, window: Window) -> Any:

@@ -32,7 +32,7 @@ def in_doubles(x: Any, kernel: Any, dy: Any, padding: str) -> list[Any]:
 def results_of(shape: tuple[int, ...], kernel: tuple[int, ...], padding: str, strides: Any = (1, 1)) -> tuple[int, int]:
     """The results' height and width, for images of this one."""
     lost = [0 if padding == "same" else size - 1 for size in kernel[:2]]
-    down, across = (-(-(size - less) // step) for size, less, step in zip(shape, lost, strides, strict=False))
+    down, across = (-(-max(0, size - less) // step) for size, less, step in zip(shape, lost, strides, strict=False))
     return down, across
 
 

@@ -73,6 +73,8 @@ TAKEN = [
     ((8, 6, 1), (3, 3, 1, 4), "valid", (2, 1), "float32", False),
     ((8, 6, 1), (3, 3, 1, 4), "valid", (1, 1), "float64", False),
     ((2, 6, 1), (3, 3, 1, 4), "valid", (1, 1), "float32", False),  # no results
+    ((1, 1, 1), (3, 3, 1, 4), "valid", (1, 1), "float32", False),  # by far
+    ((32, 40, 1), (3, 3, 1, 4), "same", (1, 1), "float32", False),  # large images
 ]
 
 

@@ -100,7 +100,7 @@ def plan(
         "cold": lambda: cold.measure(workloads[0], ("batched", "reference"), peers, folder),
         "memory": lambda: memory.measure(counts, many),
         "padding": lambda: padding.measure(200 if quick else 1000),
-        "grid": lambda: grid.measure(replace(effort, most=20.0), most=10 if quick else None),
+        "grid": lambda: grid.measure(effort, most=10 if quick else None),
     }
 
 

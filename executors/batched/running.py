@@ -48,7 +48,7 @@ class BatchedWork:
     def run(self, shared: Sequence[LeafValue], clients: Iterable[ClientTask]) -> Iterator[Chunk]:
         """Chunks as they are made; the clients of a window may be in any of its chunks."""
         self.tallies[:] = [Tally(self.work.lanes)]
-        started = time.perf_counter() + time.process_time()
+        started, worked = time.perf_counter(), time.process_time()  # by whoever uses the chunks, too
         if self.cut is not None:
             self.cut.begin()
         every, read = looked_ahead(self._counted(clients), self.threads)  # whether every thread has a chunk
@@ -60,8 +60,7 @@ class BatchedWork:
         for parts in in_order(self.pool, jobs, self.threads + 1):
             yield from parts
         if self.cut is not None:
-            waited_and_worked = time.perf_counter() + time.process_time() - started  # by whoever used the chunks, too
-            self.cut.end(waited_and_worked / 2)
+            self.cut.end(time.perf_counter() - started, time.process_time() - worked)
 
     def _counted(self, clients: Iterable[ClientTask]) -> Iterator[Readable]:
         tally = self.tallies[-1]

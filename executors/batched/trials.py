@@ -3,16 +3,17 @@ took.
 
 How clients are cut changes no bit of any result, so ways may be tried. An estimate knows what blocks compute, but not
 how much two threads slow each other down here, with this work: where it finds ways about as fast, they have a few
-rounds in turn, once the process has warmed up, and what those took says which goes on. After long, all are tried again:
-what a way took once says little of a machine on which something else runs now. What counts is how many times as long as
-estimated rounds were, since cohorts differ from round to round, and the least of a way's rounds, since others disturb
-some; in time that went by, and in time of all cores, to equal parts. Cohorts of another size are tried for themselves,
-since much of a small round is no block's work.
+rounds in turn, once the process has warmed up, and what those took says which goes on. Then, now and again, one of the
+others has a round: what a way took once says little of a machine on which something else runs now. What counts is how
+many times as long as estimated rounds were, since cohorts differ from round to round, and the least of what a way has
+lately taken, since others disturb some rounds; in time that went by, and in time of all cores, to equal parts. Cohorts
+of another size are tried for themselves, since much of a small round is no block's work.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,7 +23,8 @@ from numpy.typing import NDArray
 
 from .cutting import Costs, Way, ways
 
-WARM, TRIES, HELD = 5, 5, 200  # first rounds, rounds that a way is tried for, rounds for which what was found holds
+WARM, TRIES = 5, 5  # first rounds; rounds of a way, or rows of rounds, that are remembered
+AGAIN = 20  # every so many rounds another way has one, the one that has waited longest
 CLOSE = 1.5  # a factor between two estimates that trying may turn round
 
 
@@ -37,36 +39,48 @@ class Cut(Protocol):
         """A round begins. In it clients are cut once, or several times where there are too many to be read at once."""
         ...
 
-    def end(self, seconds: float) -> None:
-        """It has ended, and took so long: the mean of the time that went by and of that of all cores, so that another
-        one is taken where it saves more than it costs. A round that fails does not end."""
+    def end(self, waited: float, worked: float) -> None:
+        """It has ended: so many seconds went by, and all cores together worked so many. A round that fails does not
+        end."""
         ...
 
 
 @dataclass(slots=True)
 class _Comparison:
-    """The way that is the best, by its kind, if that is known, and the rounds that are left for it. Then, for ways that
-    are tried, seconds over those estimated of each round."""
+    """What the ways have taken of late, by their kinds, in seconds over those estimated; when each was last taken; and
+    which of them was last."""
 
-    best: int | None = None
-    left: int = WARM
-    found: dict[int, list[float]] = field(default_factory=dict)
+    rounds: int = 0
+    found: dict[int, deque[float]] = field(default_factory=dict)
+    taken: dict[int, int] = field(default_factory=dict)
+    last: int | None = None
 
     def way(self, close: list[Way]) -> Way:
         """Of ways that are about as fast, the first of them the fastest by its estimate, the one to take now."""
-        if self.left <= 0:
-            next_one = min(close, key=lambda way: len(self.found.get(way.kind, ())))
-            if len(self.found.get(next_one.kind, ())) < TRIES:
-                return next_one
-            fastest = min(close, key=lambda way: way.seconds * min(self.found[way.kind]))
-            self.best, self.left, self.found = fastest.kind, HELD, {}
-        return next((way for way in close if way.kind == self.best), close[0])
+        if self.rounds < WARM:
+            return close[0]
+        least_known = min(close, key=self._known)
+        if self._known(least_known) < TRIES:
+            return least_known
+        fastest = min(close, key=lambda way: way.seconds * min(self.found[way.kind]))
+        if self.rounds % AGAIN:
+            return fastest
+        return min((way for way in close if way is not fastest), key=lambda way: self.taken[way.kind])
 
     def end(self, way: Way, seconds: float) -> None:
-        """A round of this way took so long."""
-        if self.left <= 0 and way.seconds > 0:
-            self.found.setdefault(way.kind, []).append(seconds / way.seconds)
-        self.left -= 1
+        """A round of this way took so long. Of rounds that follow each other the least is remembered."""
+        self.rounds += 1
+        if self.rounds <= WARM or way.seconds <= 0:
+            return
+        ratio, found = seconds / way.seconds, self.found.setdefault(way.kind, deque(maxlen=TRIES))
+        if self.last == way.kind and len(found) == TRIES:
+            found[-1] = min(found[-1], ratio)
+        else:
+            found.append(ratio)
+        self.last, self.taken[way.kind] = way.kind, self.rounds
+
+    def _known(self, way: Way) -> int:
+        return len(self.found.get(way.kind, ()))
 
 
 class Trials:
@@ -93,11 +107,11 @@ class Trials:
         """Begins anew to count cuts."""
         self._asked.clear()
 
-    def end(self, seconds: float) -> None:
+    def end(self, waited: float, worked: float) -> None:
         """Remembers what a round took that was one cut. Of a round of several, nobody knows what each took."""
         if len(self._asked) == 1:
             ((compared, way),) = self._asked
-            compared.end(way, seconds)
+            compared.end(way, (waited + worked) / 2)  # another core must save more than it costs
 
     def _ways(self, steps: NDArray[np.int32], most: int) -> list[Way]:
         asked, last = steps.tobytes(), self._last

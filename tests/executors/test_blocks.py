@@ -36,7 +36,7 @@ class OfSize:
     def begin(self) -> None:
         """Keeps nothing."""
 
-    def end(self, seconds: float) -> None:
+    def end(self, waited: float, worked: float) -> None:
         """Learns nothing."""
 
 

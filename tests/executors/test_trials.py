@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedlang.executors.batched.cutting import ALIKE, BlockCost, costs_up_to, cut, ways
-from fedlang.executors.batched.trials import HELD, TRIES, WARM, Trials
+from fedlang.executors.batched.trials import AGAIN, TRIES, WARM, Trials
 
 EQUAL = np.full(64, 4, np.int32)
 ONE, TWO = [64], [32, 32]
@@ -30,7 +30,8 @@ def rounds(
     for _ in range(count):
         cutting.begin()
         found.append(cutting(steps, 128))
-        cutting.end(took(found[-1]))
+        seconds = took(found[-1])
+        cutting.end(seconds, seconds)
     return found
 
 
@@ -40,13 +41,31 @@ def test_the_first_rounds_are_as_estimated() -> None:
         assert rounds(trials(handed), WARM, lambda sizes: 1.0) == [wanted] * WARM
 
 
+LATER = 4 * AGAIN
+
+
+def usual(found: list[list[int]], first: int) -> list[list[int]]:
+    """The rounds in which no other way has its turn, where `first` is the number of the first one."""
+    return [sizes for number, sizes in enumerate(found, first) if number % AGAIN]
+
+
 @pytest.mark.parametrize(("two", "wanted"), [(0.7, TWO), (0.95, TWO), (1.05, ONE), (1.5, ONE)])
 @pytest.mark.parametrize("handed", [0.05, 0.09])
 def test_what_rounds_took_decides_wherever_one_begins(handed: float, two: float, wanted: list[int]) -> None:
     tried = WARM + 3 * TRIES
-    found = rounds(trials(handed), tried + HELD - TRIES, lambda sizes: two if sizes == TWO else 1.0)
+    found = rounds(trials(handed), tried + LATER, lambda sizes: two if sizes == TWO else 1.0)
     assert {tuple(sizes) for sizes in found[:tried]} >= {tuple(ONE), tuple(TWO)}
-    assert found[tried:] == [wanted] * (HELD - TRIES)
+    assert usual(found[tried:], tried) == [wanted] * (LATER - 4)
+
+
+@pytest.mark.parametrize(("waited", "worked", "wanted"), [(0.7, 1.2, TWO), (0.7, 1.4, ONE), (0.9, 1.2, ONE)])
+def test_another_core_must_save_more_than_it_costs(waited: float, worked: float, wanted: list[int]) -> None:
+    cutting = trials(0.09)
+    for _ in range(AGAIN + 1):
+        cutting.begin()
+        sizes = cutting(EQUAL, 128)
+        cutting.end(*((waited, worked) if sizes == TWO else (1.0, 1.0)))
+    assert cutting(EQUAL, 128) == wanted
 
 
 def test_rounds_that_others_disturbed_do_not_turn_the_choice() -> None:
@@ -54,16 +73,26 @@ def test_rounds_that_others_disturbed_do_not_turn_the_choice() -> None:
     assert rounds(cutting, WARM, lambda sizes: 9.0) == [ONE] * WARM
     found = rounds(cutting, 2 * TRIES, lambda sizes: next(times[len(sizes)]))
     assert found == [ONE, TWO] * TRIES
-    assert rounds(cutting, HELD, lambda sizes: 9.0) == [TWO] * HELD
+    found = rounds(cutting, AGAIN, lambda sizes: 9.0)
+    assert usual(found, WARM + 2 * TRIES) == [TWO] * (AGAIN - 1)
 
 
-def test_ways_are_compared_again_after_long() -> None:
-    """With rounds of the same time: what was found of one long ago is not held against another."""
+def test_another_way_has_a_round_now_and_again() -> None:
     cutting = trials(0.09)
-    found = rounds(cutting, WARM + 2 * TRIES + HELD, lambda sizes: 1.5 if sizes == TWO else 1.0)
-    assert found[WARM + 2 * TRIES :] == [ONE] * HELD
-    found = rounds(cutting, 2 * TRIES + HELD, lambda sizes: 2.0 if sizes == TWO else 3.0)
-    assert found == [ONE, TWO] * TRIES + [TWO] * HELD
+    rounds(cutting, WARM + 2 * TRIES, lambda sizes: 1.5 if sizes == TWO else 1.0)
+    found = rounds(cutting, LATER, lambda sizes: 1.5 if sizes == TWO else 1.0)
+    assert [number for number, sizes in enumerate(found, WARM + 2 * TRIES) if sizes == TWO] == [20, 40, 60, 80]
+
+
+def test_a_machine_that_changes_is_followed() -> None:
+    """A way that has become faster is taken as soon as it has had a round; one that has become slower for some time
+    yet."""
+    cutting = trials(0.09)
+    rounds(cutting, WARM + 2 * TRIES, lambda sizes: 1.5 if sizes == TWO else 1.0)
+    found = rounds(cutting, 2 * AGAIN, lambda sizes: 0.7 if sizes == TWO else 1.0)
+    assert usual(found, WARM + 2 * TRIES)[AGAIN:] == [TWO] * (len(usual(found, WARM + 2 * TRIES)) - AGAIN)
+    found = rounds(cutting, 2 * TRIES * AGAIN, lambda sizes: 1.5 if sizes == TWO else 1.0)
+    assert found[-AGAIN // 2 :] == [ONE] * (AGAIN // 2)
 
 
 def test_a_hopeless_way_is_never_tried() -> None:
@@ -81,7 +110,7 @@ def test_a_round_of_several_cuts_teaches_nothing() -> None:
     for _ in range(20):
         cutting.begin()
         assert [cutting(EQUAL, 128), cutting(EQUAL, 128)] == [ONE, ONE]
-        cutting.end(1.0)
+        cutting.end(1.0, 1.0)
 
 
 def test_a_round_that_fails_is_forgotten() -> None:

@@ -38,7 +38,7 @@ from .costs import batched_cost, cost_of
 from .explaining import Made, watched
 from .figures import FIXED
 from .running import BatchedWork, ReferenceWork
-from .strategy import Strategy, choose, chunk_size, cutting, estimate, sequential_size, spreads
+from .strategy import Strategy, choose, chunk_size, chunks_ahead, cutting, estimate, sequential_size, spreads
 
 BUDGET = 64 << 20
 MOST = 128  # clients in a chunk, so that the server adds up one while the next runs
@@ -113,7 +113,10 @@ class BatchedExecutor:
         found = decided.estimate
         cut = None if decided.name != "blocks" or found is None else cutting(found, self.threads)
         alone = cost_of(own) if batched is None or decided.name == "sequential" else batched_cost(batched, STEP)
-        running = BatchedWork(compiled, work, varies, decided, cut, self.threads, spreads(alone), Room(self.notice), [])
+        ahead = chunks_ahead(own, decided.chunk, self.threads)
+        running = BatchedWork(
+            compiled, work, varies, decided, cut, self.threads, ahead, spreads(alone), Room(self.notice), []
+        )
         return Made(work, own, called, batched, decided, running, label)
 
     def _one_by_one(self, reason: str, own: Graph) -> Strategy:

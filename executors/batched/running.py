@@ -28,8 +28,9 @@ WINDOW = 8  # chunks whose clients are read together, and sorted by length
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchedWork:
-    """Compiled work, how it was decided to run (`cut`: which clients are a block), and on how many threads; `spreads`:
-    whether a chunk that is alone may have threads of TensorFlow's."""
+    """Compiled work, how it was decided to run (`cut`: which clients are a block), on how many threads, and how many
+    chunks there are that are not yet taken (`ahead`); `spreads`: whether a chunk that is alone may have threads of
+    TensorFlow's."""
 
     work: Runnable
     graph: Graph
@@ -37,6 +38,7 @@ class BatchedWork:
     strategy: Strategy
     cut: Cut | None
     threads: int
+    ahead: int
     spreads: bool
     room: Room
     tallies: list[Tally]  # of the last run
@@ -57,7 +59,7 @@ class BatchedWork:
             self.work, self.graph, self.varies, tuple(shared), feeds, self.room, spread=self.spreads and not every
         )
         jobs = (partial(self._run, guarded, guarded.pack(each), each) for each in read)
-        for parts in in_order(self.pool, jobs, self.threads + 1):
+        for parts in in_order(self.pool, jobs, self.threads + 1, self.ahead):
             yield from parts
         if self.cut is not None:
             self.cut.end(time.perf_counter() - started, time.process_time() - worked)

@@ -34,6 +34,7 @@ from .trials import Cut, Trials
 
 BLOCKS = (8, 16, 32, 64, 128)  # clients in a block, for which costs are estimated
 SEQUENTIAL, RESULTS = 32, 256 << 20  # clients in a chunk that runs them one by one, and bytes of what they send
+AHEAD, WAITING = 8, 32 << 20  # chunks that may wait to be taken, and bytes of what their clients send
 CLEAR = 2.0  # a factor between two estimates that no measuring turns round
 CLIENT = 35  # calls that a client takes of Python in any case: its data are read and found
 AROUND = 100  # calls that one takes that runs by itself, beside its own operations: its data are cut out, results kept
@@ -126,3 +127,11 @@ def spreads(cost: Cost) -> bool:
 def sequential_size(work: Graph) -> int:
     """The most clients in a chunk that runs them one by one: what they send waits in memory until all are done."""
     return max(1, min(SEQUENTIAL, int(RESULTS / max(cost_of(work).results, 1.0))))
+
+
+def chunks_ahead(work: Graph, chunk: int, threads: int) -> int:
+    """How many chunks there are that are not yet taken: one for each thread and one more, and where clients send little
+    some that have ended, so that no thread waits for the chunk of the longest clients, which is the first to be taken.
+    """
+    each = max(chunk * cost_of(work).results, 1.0)
+    return max(threads + 1, min(AHEAD, int(WAITING / each)))

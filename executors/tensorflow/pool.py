@@ -66,8 +66,11 @@ class _Job(Generic[T]):
             self.run = None
 
 
-def in_order(pool: ThreadPoolExecutor | None, jobs: Iterator[Callable[[], T]], most: int) -> Iterator[T]:
-    """The jobs' results in order, never more than `most` begun and not taken.
+def in_order(
+    pool: ThreadPoolExecutor | None, jobs: Iterator[Callable[[], T]], most: int, ahead: int | None = None
+) -> Iterator[T]:
+    """The jobs' results in order, never more than `most` begun and not done, nor more than `ahead`, which is as many if
+    it is left out, begun and not taken.
 
     At an error, an interrupt, or when the results are no longer wanted, what is not begun is left, and what runs on
     other threads is waited for.
@@ -81,16 +84,22 @@ def in_order(pool: ThreadPoolExecutor | None, jobs: Iterator[Callable[[], T]], m
         return
     made = (_handed_to(pool, job) for job in chain(first, jobs))
     del first  # what they were made of is let go of as that of others is
-    waiting = deque(islice(made, most))
+    waiting: deque[_Job[T]] = deque()
     try:
-        while waiting:
-            _help(waiting)
-            result = waiting[0].future.result()
-            waiting.popleft()
-            yield result
-            waiting.extend(islice(made, 1))
+        while _begun(waiting, made, most, most if ahead is None else ahead):
+            if waiting[0].future.done() or not _help(waiting):
+                result = waiting[0].future.result()
+                waiting.popleft()
+                yield result
     finally:
         wait([job.turn for job in waiting if not job.turn.cancel()])
+
+
+def _begun(waiting: deque[_Job[T]], made: Iterator[_Job[T]], most: int, ahead: int) -> bool:
+    """Begins what there is room for; whether anything is waited for."""
+    room = min(most - sum(not job.future.done() for job in waiting), ahead - len(waiting))
+    waiting.extend(islice(made, max(room, 0)))
+    return len(waiting) > 0
 
 
 def _handed_to(pool: ThreadPoolExecutor, run: Callable[[], T]) -> _Job[T]:
@@ -99,10 +108,9 @@ def _handed_to(pool: ThreadPoolExecutor, run: Callable[[], T]) -> _Job[T]:
     return job
 
 
-def _help(waiting: deque[_Job[T]]) -> None:
-    """Runs jobs that nobody has begun, the last first, until the first of all is done or runs elsewhere."""
-    while not waiting[0].future.done():
-        own = next((job for job in reversed(waiting) if job.claim()), None)
-        if own is None:
-            return
+def _help(waiting: deque[_Job[T]]) -> bool:
+    """Runs the last job that nobody has begun; false where there is none."""
+    own = next((job for job in reversed(waiting) if job.claim()), None)
+    if own is not None:
         own.finish()
+    return own is not None

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from fedlang.executors.batched import BatchedExecutor
+from fedlang.executors.batched.strategy import AHEAD
 from fedlang.executors.tensorflow.pool import in_order
 from fedlang.executors.threaded import ThreadedExecutor
 from fedlang.run.executor import ClientTask
@@ -25,7 +26,7 @@ CHUNK = 4
 # Each executor with how many chunks it may have read and not yet handed over, the one just asked for among them.
 EXECUTORS: dict[str, tuple[Any, int]] = {
     "threaded": (ThreadedExecutor(threads=2, chunk=CHUNK), 2 * 2 + 1),
-    "sequential": (BatchedExecutor(strategy="sequential", chunk=CHUNK, threads=2), 2 + 2),
+    "sequential": (BatchedExecutor(strategy="sequential", chunk=CHUNK, threads=2), AHEAD + 1),
     "one thread": (ThreadedExecutor(threads=1, chunk=CHUNK), 1),
 }
 
@@ -127,6 +128,37 @@ def test_what_jobs_were_made_of_is_let_go_of_when_they_have_run() -> None:
         for number, _ in enumerate(in_order(pool, jobs(), 2)):
             gone = [each() is None for each in alive]
             assert sum(not each for each in gone) <= 3, number
+
+
+@pytest.mark.parametrize("ahead", [5, 9])
+def test_others_go_on_while_the_first_takes_long(ahead: int) -> None:
+    """Until so many wait to be taken; and no more than three are begun and not done."""
+    lock, open_, done = threading.Lock(), 0, threading.Semaphore(0)
+    begun = []
+
+    def job(k: int) -> int:
+        nonlocal open_
+        with lock:
+            open_ -= 1
+        if k == 0:
+            assert all(done.acquire(timeout=5) for _ in range(ahead - 1)), "the others wait for the first"
+            time.sleep(0.02)  # long enough to begin more
+            assert len(begun) == ahead
+        else:
+            done.release()
+        return k
+
+    def jobs() -> Iterator[Callable[[], int]]:
+        nonlocal open_
+        for k in range(20):
+            with lock:
+                open_ += 1
+                assert open_ <= 3
+            begun.append(k)
+            yield partial(job, k)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert list(in_order(pool, jobs(), 3, ahead)) == list(range(20))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 9])

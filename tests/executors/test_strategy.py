@@ -14,7 +14,15 @@ from fedlang.executors.batched import BatchedExecutor, calibration
 from fedlang.executors.batched.costs import batched_cost, cost_of
 from fedlang.executors.batched.cutting import BlockCost, costs_up_to, cut, duration
 from fedlang.executors.batched.figures import FIXED, Figures
-from fedlang.executors.batched.strategy import choose, chunk_size, sequential_size, spreads, usual_steps
+from fedlang.executors.batched.strategy import (
+    AHEAD,
+    choose,
+    chunk_size,
+    chunks_ahead,
+    sequential_size,
+    spreads,
+    usual_steps,
+)
 from fedlang.executors.tensorflow.work import STEP
 from fedlang.executors.threaded import ThreadedExecutor
 from fedlang.executors.threaded.executor import Made, ThreadedWork
@@ -100,6 +108,14 @@ def test_chunks_fit_the_budget() -> None:
     assert chunk_size(batched, 1 << 20, 128) == STEP
     assert chunk_size(batched, 1 << 30, 128) == 128
     assert chunk_size(batched, 64 << 20, 128) % STEP == 0
+
+
+def test_chunks_that_wait_to_be_taken_fit_the_memory() -> None:
+    (_, small), (_, large) = both((8, 3)), both((2000, 1000))
+    assert chunks_ahead(small, 128, 2) == AHEAD
+    assert 3 < chunks_ahead(large, 1, 2) < AHEAD
+    assert chunks_ahead(large, 128, 2) == 3
+    assert chunks_ahead(small, 128, 16) == 17
 
 
 def test_what_a_chunk_sends_fits_the_memory() -> None:

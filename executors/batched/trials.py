@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from .cutting import Costs, Way, ways
 
 WARM, TRIES = 5, 5  # first rounds; rounds of a way, or rows of rounds, that are remembered
-AGAIN = 20  # every so many rounds another way has one, the one that has waited longest
-CLOSE = 1.5  # a factor between two estimates that trying may turn round
+AGAIN, SELDOM = 40, 5  # every so many rounds another way has one; a far slower one so many times as seldom
+CLOSE = 1.5  # a factor between two ways that trying may turn round
 
 
 class Cut(Protocol):
@@ -62,10 +62,12 @@ class _Comparison:
         least_known = min(close, key=self._known)
         if self._known(least_known) < TRIES:
             return least_known
-        fastest = min(close, key=lambda way: way.seconds * min(self.found[way.kind]))
+        fastest = min(close, key=self._seconds)
         if self.rounds % AGAIN:
             return fastest
-        return min((way for way in close if way is not fastest), key=lambda way: self.taken[way.kind])
+        most = math.inf if self.rounds % (SELDOM * AGAIN) == 0 else CLOSE * self._seconds(fastest)
+        others = [way for way in close if way is not fastest and self._seconds(way) <= most]
+        return min(others, key=lambda way: self.taken[way.kind], default=fastest)
 
     def end(self, way: Way, seconds: float) -> None:
         """A round of this way took so long. Of rounds that follow each other the least is remembered."""
@@ -78,6 +80,10 @@ class _Comparison:
         else:
             found.append(ratio)
         self.last, self.taken[way.kind] = way.kind, self.rounds
+
+    def _seconds(self, way: Way) -> float:
+        """What it may take now."""
+        return way.seconds * min(self.found[way.kind])
 
     def _known(self, way: Way) -> int:
         return len(self.found.get(way.kind, ()))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedlang.executors.batched.cutting import ALIKE, BlockCost, costs_up_to, cut, ways
-from fedlang.executors.batched.trials import AGAIN, TRIES, WARM, Trials
+from fedlang.executors.batched.trials import AGAIN, SELDOM, TRIES, WARM, Trials
 
 EQUAL = np.full(64, 4, np.int32)
 ONE, TWO = [64], [32, 32]
@@ -77,22 +77,25 @@ def test_rounds_that_others_disturbed_do_not_turn_the_choice() -> None:
     assert usual(found, WARM + 2 * TRIES) == [TWO] * (AGAIN - 1)
 
 
-def test_another_way_has_a_round_now_and_again() -> None:
-    cutting = trials(0.09)
-    rounds(cutting, WARM + 2 * TRIES, lambda sizes: 1.5 if sizes == TWO else 1.0)
-    found = rounds(cutting, LATER, lambda sizes: 1.5 if sizes == TWO else 1.0)
-    assert [number for number, sizes in enumerate(found, WARM + 2 * TRIES) if sizes == TWO] == [20, 40, 60, 80]
+@pytest.mark.parametrize(("two", "every"), [(1.4, AGAIN), (1.6, SELDOM * AGAIN)])
+def test_another_way_has_a_round_now_and_again(two: float, every: int) -> None:
+    cutting, last = trials(0.09), 2 * SELDOM * AGAIN
+    found = rounds(cutting, last + 1, lambda sizes: two if sizes == TWO else 1.0)
+    tried = WARM + 2 * TRIES
+    assert [number for number, sizes in enumerate(found) if number >= tried and sizes == TWO] == [
+        number for number in range(tried, last + 1) if number % every == 0
+    ]
 
 
 def test_a_machine_that_changes_is_followed() -> None:
     """A way that has become faster is taken as soon as it has had a round; one that has become slower for some time
     yet."""
-    cutting = trials(0.09)
-    rounds(cutting, WARM + 2 * TRIES, lambda sizes: 1.5 if sizes == TWO else 1.0)
-    found = rounds(cutting, 2 * AGAIN, lambda sizes: 0.7 if sizes == TWO else 1.0)
-    assert usual(found, WARM + 2 * TRIES)[AGAIN:] == [TWO] * (len(usual(found, WARM + 2 * TRIES)) - AGAIN)
-    found = rounds(cutting, 2 * TRIES * AGAIN, lambda sizes: 1.5 if sizes == TWO else 1.0)
-    assert found[-AGAIN // 2 :] == [ONE] * (AGAIN // 2)
+    cutting, first = trials(0.09), WARM + 2 * TRIES
+    rounds(cutting, first, lambda sizes: 1.4 if sizes == TWO else 1.0)
+    found = usual(rounds(cutting, 2 * AGAIN, lambda sizes: 0.7 if sizes == TWO else 1.0), first)
+    assert found[AGAIN:] == [TWO] * len(found[AGAIN:])
+    found = usual(rounds(cutting, 2 * TRIES * AGAIN, lambda sizes: 1.4 if sizes == TWO else 1.0), first + 2 * AGAIN)
+    assert found[-AGAIN:] == [ONE] * AGAIN
 
 
 def test_a_hopeless_way_is_never_tried() -> None:

@@ -176,16 +176,16 @@ class _Sizes:
 
     def _loop(self, graph: Graph, node: Node, looped: bool) -> Iterator[Load]:
         (body,) = node.bodies
-        if self.clients is not None and (found := of_each_client(node)) is not None:
-            images = self.block * self.number(body.nodes[0].tensor.shape[0])
-            yield self._by_patches(*found, images=images, looped=looped)
-            return
         first = dict(node.attributes)["captured"]
         assert isinstance(first, int)
         carries = dict(node.attributes).get("carries", 0)
         assert isinstance(carries, int)
         over = graph.nodes[node.inputs[first + carries]].leaf
         length = over.shape[0] if isinstance(over, Tensor) else over.length
+        if self.clients is not None and self._is_known(length) and (found := of_each_client(node)) is not None:
+            images = self.number(length) * self.number(body.nodes[0].tensor.shape[0])
+            yield self._by_patches(*found, images=images, looped=looped)
+            return
         if not looped and not self._is_known(length):
             yield from self.loads(body, looped=True)
             return
@@ -258,7 +258,7 @@ class _Sizes:
         convolved = 2.0 * prod(self.number(size) for size in after.tensor.shape[:3]) * self.count(kernel.tensor)
         images, sizes = before.tensor, kernel.tensor.shape
         if node.op != "conv2d_input":
-            convolved *= max(1.0, (1 + CHANNELS / self.number(sizes[2])) / (1 + CHANNELS / CALIBRATED))
+            convolved *= max(1.0, (1 + CHANNELS / max(1, self.number(sizes[2]))) / (1 + CHANNELS / CALIBRATED))
         load = replace(load, calls=CONVOLUTION, convolved=convolved)
         if self.clients is not None:
             return load

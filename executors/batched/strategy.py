@@ -34,7 +34,7 @@ from .trials import Cut, Trials
 
 BLOCKS = (8, 16, 32, 64, 128)  # clients in a block, for which costs are estimated
 SEQUENTIAL, RESULTS = 32, 256 << 20  # clients in a chunk that runs them one by one, and bytes of what they send
-AHEAD, WAITING = 8, 32 << 20  # chunks that may wait to be taken, and bytes of what their clients send
+AHEAD, WAITING = 8, 32 << 20  # chunks that are read and not yet taken, and bytes of what their clients send
 CLEAR = 2.0  # a factor between two estimates that no measuring turns round
 CLIENT = 35  # calls that a client takes of Python in any case: its data are read and found
 AROUND = 100  # calls that one takes that runs by itself, beside its own operations: its data are cut out, results kept

@@ -70,12 +70,13 @@ class _Comparison:
         return min(others, key=lambda way: self.taken[way.kind], default=fastest)
 
     def end(self, way: Way, seconds: float) -> None:
-        """A round of this way took so long. Of rounds that follow each other the least is remembered."""
+        """A round of this way took so long. Once enough is known, the least is remembered of rounds that follow each
+        other, up to `AGAIN` of them."""
         self.rounds += 1
         if self.rounds <= WARM or way.seconds <= 0:
             return
         ratio, found = seconds / way.seconds, self.found.setdefault(way.kind, deque(maxlen=TRIES))
-        if self.last == way.kind and len(found) == TRIES:
+        if self.last == way.kind and len(found) == TRIES and self.rounds % AGAIN:
             found[-1] = min(found[-1], ratio)
         else:
             found.append(ratio)

@@ -6,6 +6,7 @@ right, and its two derivatives are the same loop with the roles exchanged.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,10 @@ def convolve_kernel(dy: Numbers, x: Numbers, shape: tuple[int, ...], strides: An
     windows = Windows.over(x.shape, shape[:2], strides, padding)
     padded = windows.pad(x)
     result = np.zeros(shape, dy.dtype)
-    columns = dy.reshape(-1, shape[3])
+    rows = prod(dy.shape[:3])
+    columns = dy.reshape(rows, shape[3])
     for i, j in windows.places():
-        result[i, j] = padded[windows.at(i, j)].reshape(-1, shape[2]).T @ columns
+        result[i, j] = padded[windows.at(i, j)].reshape(rows, shape[2]).T @ columns
     return result
 
 

@@ -3,10 +3,10 @@
 A single image goes through another kernel than several, which rounds differently: in a chunk of clients there are two
 images always, so that bits do not depend on the chunk. Where bits depend on how many there are (`ALIKE`), images are
 taken client by client. The convolution of no image has the images' shape instead of its own, so there is one at least;
-and one whose kernel is larger than the images is no operation of TensorFlow's.
+and one whose kernel is larger than the images, or empty, is no operation of TensorFlow's.
 
 Where vectors have no masks, products are faster than TensorFlow's own operations. Of few channels they are products of
-patches (`patches.py`), in a half to a quarter of the time; for clients with kernels of their own these are made for all
+patches (`patches.py`), in a fifth of the time at best; for clients with kernels of their own these are made for all
 of them at once, where TensorFlow's operation would run once for each. Other products have bits that depend on how many
 images there are, so they are for clients that run one by one. A 3x3 kernel of many channels takes a quarter of the
 multiplications (`winograd.py`): a fifth to a half of the time is saved. The derivative by another small kernel is a
@@ -36,13 +36,13 @@ ONES = [1, 1, 1, 1]
 
 def _conv2d(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     x, kernel = inputs
-    if 0 in node.tensor.shape[1:3]:
+    if 0 in (*node.tensor.shape[1:3], *kernel.shape):
         return _zeros(scope, node, x)
     alone, options = not scope.multiples, stride_options(node)
     if alone and (tiling := tiling_of(x.shape, x.dtype, kernel.shape, options)) is not None:
         return winograd.convolved(x, kernel, tiling)
     if alone and (window := window_of(x.shape, x.dtype, kernel.shape, options)) is not None:
-        return patches.convolved(x, kernel, window)
+        return patches.convolved(x, kernel, window, lambda: tf.raw_ops.Conv2D(input=x, filter=kernel, **options))
     clients = None if x.dtype in ALIKE else scope.clients_in(node.tensor.shape[0])
     if clients is not None:
         return merged(tf.map_fn(lambda own: _convolved(own, kernel, node, 2).cut(), of_each(x, clients)))
@@ -75,7 +75,7 @@ def biased(a: Any, b: Any) -> Any:
 
 def _conv2d_input(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     dy, kernel = inputs
-    if 0 in dy.shape[1:3]:
+    if 0 in (*dy.shape[1:3], *kernel.shape):
         return _zeros(scope, node, dy)
     sizes = tf.stack(scope.shape(node.tensor.shape))
     return by_images(dy, kernel, node.tensor.shape, sizes, alone=not scope.multiples, **stride_options(node))
@@ -83,7 +83,7 @@ def _conv2d_input(scope: Scope, node: Node, inputs: list[Any]) -> Any:
 
 def _conv2d_kernel(scope: Scope, node: Node, inputs: list[Any]) -> Any:
     dy, x = inputs
-    if 0 in dy.shape[1:3]:
+    if 0 in (*dy.shape[1:3], *node.tensor.shape):
         return _zeros(scope, node, dy)
     if _least(scope, x) > 1:
         dy, x = at_least(2, dy), at_least(2, x)
@@ -107,12 +107,16 @@ def by_kernel(dy: Any, x: Any, kernel_shape: Any, sizes: Any, *, alone: bool, **
     tiling = tiling_of(x.shape, x.dtype, kernel_shape, options) if alone else None
     if tiling is not None:
         return winograd.by_kernel(dy, x, tiling)
+
+    def own() -> Any:
+        return tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=sizes, out_backprop=dy, **options)
+
     window = window_of(x.shape, x.dtype, kernel_shape, options) if alone else None
     if window is not None:
-        return patches.by_kernel(dy, x, window)
+        return patches.by_kernel(dy, x, window, own)
     if alone and _is_faster_by_places(x, kernel_shape, options):
         return _by_places(dy, x, kernel_shape, options)
-    return tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=sizes, out_backprop=dy, **options)
+    return own()
 
 
 def tiling_of(images_shape: Any, dtype: Any, kernel_shape: Any, options: Mapping[str, Any]) -> winograd.Tiling | None:
@@ -142,8 +146,8 @@ def window_of(images_shape: Any, dtype: Any, kernel_shape: Any, options: Mapping
 
 
 def of_each_client(loop: Node) -> tuple[Node, patches.Window] | None:
-    """The convolution, or derivative by the kernel, that is all that a loop over clients does, where products for all
-    of them at once are faster; None where it isn't."""
+    """The convolution, or derivative by the kernel, that is all that a loop over clients (or whatever else has a kernel
+    each) does, where products for all of them at once are faster; None where it isn't."""
     body = graph(loop, "body")
     if len(body.nodes) != 3 or integer(loop, "captured") or integer(loop, "carries") or body.results != (2,):
         return None
@@ -161,7 +165,7 @@ def of_each_client(loop: Node) -> tuple[Node, patches.Window] | None:
 def together(node: Node, window: patches.Window, inputs: list[Any]) -> Any:
     """Such a convolution's results, or derivatives, for all clients."""
     first, second = inputs
-    made = patches.convolved if node.op == "conv2d" else patches.by_kernel
+    made = patches.convolved_together if node.op == "conv2d" else patches.by_kernels_together
     return made(first, second, window)
 
 

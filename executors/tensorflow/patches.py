@@ -2,7 +2,7 @@
 
 A patch is what the places of the kernel meet at a result. Patches are laid down once, [places * channels, results]: a
 convolution is the product of all with the kernel, its derivative by the kernel that with the slopes. TensorFlow's own
-operations are made for many channels: with one they take two to four times as long.
+operations are made for many channels: with one they take up to four times as long.
 
 For a client alone its images are one product. For all clients at once each image is one: what it comes out as depends
 neither on how many images a client has nor on how many clients there are.
@@ -10,6 +10,7 @@ neither on how many images a client has nor on how many clients there are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -18,9 +19,10 @@ from .reductions import reduce_sum
 from .scope import extent, once
 from .start import tf
 
+FIT = 2 << 20  # bytes of a client's patches up to which they are: more leave the processor
 FEW, SOME = 9, 25  # numbers of a patch up to which products are faster: for any kernel, and for one of many filters
 MANY = 32  # filters
-LARGE = 1 << 10  # results of an image up to which they are: patches of larger ones leave the processor
+LARGE = 1 << 10  # results of an image up to which they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,40 +52,78 @@ class Window:
     def is_faster(self, filters: int) -> bool:
         """Whether products are clearly faster than TensorFlow's own operations, and there are results at all."""
         few = self.patch <= FEW or (self.patch <= SOME and filters >= MANY)
-        return self.down * self.across > 1 and few and 0 < prod(self.results) <= LARGE
+        return few and self.down * self.across > 1 and self.channels * filters > 0 and 0 < prod(self.results) <= LARGE
 
 
-def convolved(x: Any, kernel: Any, window: Window) -> Any:
-    """The convolution of images [n, height, width, channels] and a kernel [down, across, channels, filters]; or of all
-    clients' images and kernels, an axis of clients in front of both."""
+def convolved(x: Any, kernel: Any, window: Window, otherwise: Callable[[], Any]) -> Any:
+    """The convolution of a client's images [n, height, width, channels] and a kernel [down, across, channels, filters];
+    by what TensorFlow has, `otherwise`, where there are so many images that it is faster."""
     filters = kernel.shape[-1]
-    each = [] if len(x.shape) == 4 else [-1, 1]
-    found = tf.matmul(_patches(x, window), tf.reshape(kernel, [*each, window.patch, filters]), transpose_a=True)
+
+    def products() -> Any:
+        found = tf.matmul(patches, tf.reshape(kernel, [window.patch, filters]), transpose_a=True)
+        return tf.reshape(found, [-1, *window.results, filters])
+
+    patches = _patches(x, window)
+    return _if_few(x, window, products, otherwise)
+
+
+def by_kernel(dy: Any, x: Any, window: Window, otherwise: Callable[[], Any]) -> Any:
+    """The derivative by the kernel, of slopes `dy` as `convolved` gives results."""
+    filters = dy.shape[-1]
+
+    def products() -> Any:
+        found = tf.matmul(patches, tf.reshape(dy, [-1, filters]))
+        return tf.reshape(found, [window.down, window.across, window.channels, filters])
+
+    patches = _patches(x, window)
+    return _if_few(x, window, products, otherwise)
+
+
+def convolved_together(x: Any, kernels: Any, window: Window) -> Any:
+    """The convolutions of all clients' images and kernels, the axis of clients in front of both."""
+    filters, patches = kernels.shape[-1], _patches(x, window)
+    found = tf.matmul(patches, tf.reshape(kernels, [-1, 1, window.patch, filters]), transpose_a=True)
     return tf.reshape(found, [*_counts(x), *window.results, filters])
 
 
-def by_kernel(dy: Any, x: Any, window: Window) -> Any:
-    """The derivative by the kernel, or those by all clients' kernels, of slopes `dy` as `convolved` gives results."""
-    filters, sizes = dy.shape[-1], [window.down, window.across, window.channels]
-    if len(x.shape) == 4:
-        return tf.reshape(tf.matmul(_patches(x, window), tf.reshape(dy, [-1, filters])), [*sizes, filters])
-    of_images = tf.matmul(_patches(x, window), tf.reshape(dy, [*_counts(x), prod(window.results), filters]))
-    return tf.reshape(reduce_sum(of_images, (1,)), [-1, *sizes, filters])
+def by_kernels_together(dy: Any, x: Any, window: Window) -> Any:
+    """The derivatives by all clients' kernels, of slopes `dy` as `convolved_together` gives results."""
+    filters, patches = dy.shape[-1], _patches(x, window)
+    of_images = tf.matmul(patches, tf.reshape(dy, [*_counts(x), prod(window.results), filters]))
+    return tf.reshape(reduce_sum(of_images, (1,)), [-1, window.down, window.across, window.channels, filters])
+
+
+def _if_few(x: Any, window: Window, products: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+    """What products of patches come to where a client's images are so few that those fit."""
+    most = FIT // (4 * window.patch * prod(window.results))
+    count = extent(x, 0)
+    if isinstance(count, int):
+        return products() if count <= most else otherwise()
+    return tf.cond(count <= most, products, otherwise)
 
 
 def _patches(x: Any, window: Window) -> Any:
-    """The patches of a client's images, [patch, results], or of each image of all clients, [C, n, patch, results]."""
+    """The patches of a client's images, [patch, results], none where they do not fit; or of each image of all clients,
+    [C, n, patch, results]."""
+
+    def alone() -> Any:
+        return tf.reshape(_laid_down(x, window), [window.patch, -1])
+
+    def together() -> Any:
+        return tf.reshape(_laid_down(x, window), [*_counts(x), window.patch, prod(window.results)])
 
     def laid_down() -> Any:
-        each = [window.patch, -1] if len(x.shape) == 4 else [*_counts(x), window.patch, prod(window.results)]
-        return tf.reshape(_laid_down(x, window), each)
+        if len(x.shape) == 5:
+            return together()
+        return _if_few(x, window, alone, lambda: tf.zeros([window.patch, 0], x.dtype))
 
     return once([x], ("patches", window), laid_down)
 
 
 def _counts(x: Any) -> list[Any]:
-    """The axes of clients and images."""
-    return [-1] if len(x.shape) == 4 else [extent(x, 0), extent(x, 1)]
+    """How many clients and images there are."""
+    return [extent(x, 0), extent(x, 1)]
 
 
 def _laid_down(x: Any, window: Window) -> Any:

@@ -37,8 +37,8 @@ class _Job(Generic[T]):
     `future` has the result. `turn` is the pool's turn at it, which ends soon where somebody else has claimed it.
     """
 
-    def __init__(self, run: Callable[[], T]) -> None:
-        self.run: Callable[[], T] | None = run
+    def __init__(self, run: Callable[[], T] | None) -> None:
+        self.run = run
         self.future: Future[T] = Future()
         self.turn: Future[None]
         self._claimed = Lock()
@@ -73,7 +73,7 @@ def in_order(
     it is left out, begun and not taken.
 
     At an error, an interrupt, or when the results are no longer wanted, what is not begun is left, and what runs on
-    other threads is waited for.
+    other threads is waited for. An error in making a job is raised in that job's place.
     """
     if pool is None:
         yield from (job() for job in jobs)
@@ -82,7 +82,7 @@ def in_order(
     if len(first) == 1:
         yield first[0]()
         return
-    made = (_handed_to(pool, job) for job in chain(first, jobs))
+    made = _made(pool, chain(first, jobs))
     del first  # what they were made of is let go of as that of others is
     waiting: deque[_Job[T]] = deque()
     try:
@@ -102,9 +102,26 @@ def _begun(waiting: deque[_Job[T]], made: Iterator[_Job[T]], most: int, ahead: i
     return len(waiting) > 0
 
 
+def _made(pool: ThreadPoolExecutor, runs: Iterator[Callable[[], T]]) -> Iterator[_Job[T]]:
+    """The jobs, handed to the pool; the last one has failed where another could not be made."""
+    try:
+        for run in runs:
+            yield _handed_to(pool, run)
+    except Exception as error:
+        yield _failed(error)
+
+
 def _handed_to(pool: ThreadPoolExecutor, run: Callable[[], T]) -> _Job[T]:
     job = _Job(run)
     job.turn = pool.submit(job.work)
+    return job
+
+
+def _failed(error: Exception) -> _Job[T]:
+    job = _Job[T](None)
+    job.claim()
+    job.turn = Future()
+    job.future.set_exception(error)
     return job
 
 

@@ -48,14 +48,16 @@ def test_results_against_doubles(data: st.DataObject) -> None:
 
 
 def _by_patches(x: Any, kernel: Any, dy: Any, window: Window) -> list[Any]:
-    def unknown(array: Any) -> Any:
-        return tf.TensorSpec([*[None] * (array.ndim - 3), *array.shape[-3:]])
-
+    """Of one client, or of several."""
     each = [None] * (kernel.ndim - 4)
+    specs = [[*each, None, *x.shape[-3:]], [*each, *kernel.shape[-4:]], [*each, None, *dy.shape[-3:]]]
 
-    @tf.function(input_signature=[unknown(x), tf.TensorSpec([*each, *kernel.shape[-4:]]), unknown(dy)], autograph=False)
+    @tf.function(input_signature=list(map(tf.TensorSpec, specs)), autograph=False)
     def run(x: Any, kernel: Any, dy: Any) -> Any:
-        return patches.convolved(x, kernel, window), patches.by_kernel(dy, x, window)
+        if each:
+            return patches.convolved_together(x, kernel, window), patches.by_kernels_together(dy, x, window)
+        many = lambda: tf.fill(tf.shape(dy), 7.0), lambda: tf.fill(tf.shape(kernel), 7.0)
+        return patches.convolved(x, kernel, window, many[0]), patches.by_kernel(dy, x, window, many[1])
 
     return [found.numpy() for found in run(x, kernel, dy)]
 
@@ -75,6 +77,9 @@ TAKEN = [
     ((2, 6, 1), (3, 3, 1, 4), "valid", (1, 1), "float32", False),  # no results
     ((1, 1, 1), (3, 3, 1, 4), "valid", (1, 1), "float32", False),  # by far
     ((32, 40, 1), (3, 3, 1, 4), "same", (1, 1), "float32", False),  # large images
+    ((5, 5, 0), (3, 3, 0, 2), "same", (1, 1), "float32", False),  # nothing to add up
+    ((5, 5, 1), (3, 3, 1, 0), "same", (1, 1), "float32", False),  # no filters
+    ((5, 5, 4), (3, 3, 4, 0), "same", (1, 1), "float32", False),
 ]
 
 
@@ -83,7 +88,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is computed by patches, in its order."""
     found: list[str] = []
     monkeypatch.setattr(convolution, "MASKED", False)
-    for name in ("convolved", "by_kernel"):
+    monkeypatch.setattr(convolution, "has_gpu", lambda: False)
+    for name in ("convolved", "by_kernel", "convolved_together", "by_kernels_together"):
         own = getattr(patches, name)
         monkeypatch.setattr(patches, name, lambda *given, n=name, f=own: found.append(n) or f(*given))
     return found
@@ -108,7 +114,7 @@ def test_where_it_is_taken(
         _assert_close(found, right)
     taken.clear()
     (chunk,) = BatchedExecutor(strategy="vectorised").compile_work(graph, (True,) * 3).run([], tasks_of(clients))
-    assert taken == (["convolved", "by_kernel"] if by_patches else [])
+    assert taken == (["convolved_together", "by_kernels_together"] if by_patches else [])
     for row, client in enumerate(chunk.positions):
         _assert_close([result[row] for result in chunk.results], expected[client])
 
@@ -121,12 +127,36 @@ def _assert_close(found: Any, expected: list[LeafValue]) -> None:
 def test_patches_are_laid_down_once() -> None:
     window = Window(3, 3, 8, 8, 1, around=False)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 1]), tf.TensorSpec([3, 3, 1, 4])], autograph=False)
-    def step(x: Any, kernel: Any) -> Any:
-        return patches.by_kernel(patches.convolved(x, kernel, window), x, window)
+    @tf.function(input_signature=[tf.TensorSpec([4, None, 8, 8, 1]), tf.TensorSpec([4, 3, 3, 1, 4])], autograph=False)
+    def step(x: Any, kernels: Any) -> Any:
+        return patches.by_kernels_together(patches.convolved_together(x, kernels, window), x, window)
 
     kinds = [operation.type for operation in step.get_concrete_function().graph.get_operations()]
     assert kinds.count("Slice") == 6
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_many_images_are_left_to_tensorflow(monkeypatch: pytest.MonkeyPatch, *, known: bool) -> None:
+    """Whether their number is known when the graph is made or not; results are the same, up to rounding."""
+    window, rng = Window(3, 3, 6, 6, 1, around=False), np.random.default_rng(0)
+    monkeypatch.setattr(patches, "FIT", 5 * 4 * 9 * 16)
+
+    def run(count: int) -> tuple[Any, Any]:
+        x, dy = (rng.standard_normal((count, size, size, 1)).astype(np.float32) for size in (6, 4))
+        kernel = rng.standard_normal((3, 3, 1, 1)).astype(np.float32)
+        free = count if known else None
+
+        @tf.function(input_signature=[tf.TensorSpec([free, 6, 6, 1]), tf.TensorSpec([free, 4, 4, 1])], autograph=False)
+        def both(x: Any, dy: Any) -> Any:
+            found = patches.convolved(x, tf.constant(kernel), window, lambda: tf.fill(tf.shape(dy), 7.0))
+            return found, patches.by_kernel(dy, x, window, lambda: tf.fill([3, 3, 1, 1], 7.0))
+
+        found, (right, _, slope) = both(x, dy), in_doubles(x, kernel, dy, "valid")
+        return [each.numpy() for each in found], [right, slope]
+
+    for each, right in zip(*run(5), strict=True):
+        np.testing.assert_allclose(each, right, atol=1e-4)
+    assert all((each == 7.0).all() for each in run(6)[0])
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
@@ -147,6 +177,7 @@ def test_what_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
         costs = cost_of(graph), batched_cost(batched, 16)
         return costs[0].seconds(FIXED, looped=False), sum(costs[1].seconds(FIXED, looped=looped) for looped in (0, 1))
 
+    monkeypatch.setattr(convolution, "has_gpu", lambda: False)
     monkeypatch.setattr(convolution, "MASKED", True)
     alone, together = seconds()
     monkeypatch.setattr(convolution, "MASKED", False)

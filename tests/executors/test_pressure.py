@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any
 from weakref import ref
 
@@ -88,6 +89,51 @@ def test_what_runs_is_waited_for_and_what_does_not_is_not_begun_when_one_fails()
             list(in_order(pool, (partial(job, k) for k in range(50)), 4))
         assert sorted(begun) == sorted(ended)
         assert len(begun) < 8
+
+
+@pytest.mark.parametrize("broken", [2, 3, 5, 7, 12])
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_error_in_making_a_job_is_raised_in_its_place(broken: int, *, fails: bool) -> None:
+    """After all results before it, or an error there."""
+
+    def job(k: int) -> int:
+        if k == 0:
+            time.sleep(0.02)
+            if fails:
+                raise KeyError("of job 0")
+        return k
+
+    def jobs() -> Iterator[Callable[[], int]]:
+        for k in range(20):
+            if k == broken:
+                raise ValueError(f"in making job {k}")
+            yield partial(job, k)
+
+    with ThreadPoolExecutor(1) as pool:
+        found = in_order(pool, jobs(), 3, 8)
+        if not fails:
+            assert list(islice(found, broken)) == list(range(broken))
+        with pytest.raises(KeyError if fails else ValueError, match="of job 0" if fails else f"making job {broken}"):
+            next(found)
+        assert list(in_order(pool, (partial(int, k) for k in range(9)), 3, 8)) == list(range(9)), "it goes on working"
+
+
+@pytest.mark.parametrize("ahead", [2, 8])
+def test_results_no_longer_wanted_are_waited_for(ahead: int) -> None:
+    begun, ended = [], []
+
+    def job(k: int) -> int:
+        begun.append(k)
+        time.sleep(0.002)
+        ended.append(k)
+        return k
+
+    with ThreadPoolExecutor(2) as pool:
+        found = in_order(pool, (partial(job, k) for k in range(50)), 4, ahead)
+        assert next(found) == 0
+        found.close()  # type: ignore[attr-defined]
+        assert sorted(begun) == sorted(ended)
+        assert len(begun) < 20
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -98,6 +98,15 @@ def test_a_machine_that_changes_is_followed() -> None:
     assert found[-AGAIN:] == [ONE] * AGAIN
 
 
+def test_what_the_fastest_way_took_long_ago_is_forgotten() -> None:
+    """Also where the others are so slow that they hardly have a round."""
+    cutting = trials(0.09)
+    rounds(cutting, 100, lambda sizes: 1.6 if sizes == TWO else 1.0)
+    found = rounds(cutting, 2 * TRIES * AGAIN, lambda sizes: 1.6 if sizes == TWO else 2.4)
+    assert found[:AGAIN].count(ONE) >= AGAIN - 1
+    assert found[-AGAIN:].count(TWO) >= AGAIN - 1
+
+
 def test_a_hopeless_way_is_never_tried() -> None:
     assert rounds(trials(10.0), 20, lambda sizes: 1.0) == [ONE] * 20
 

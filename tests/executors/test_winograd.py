@@ -123,6 +123,7 @@ def test_where_it_is_taken(
     monkeypatch: pytest.MonkeyPatch, shape: Any, kernel: Any, padding: str, strides: Any, dtype: str, by_tiles: bool
 ) -> None:
     monkeypatch.setattr(convolution, "MASKED", False)
+    monkeypatch.setattr(convolution, "has_gpu", lambda: False)
     taken: list[str] = []
     for name in ("convolved", "by_images", "by_kernel"):
         own = getattr(winograd, name)
@@ -141,6 +142,7 @@ def test_what_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
         graph, _ = convolutions((10, 10, 64), (3, 3, 64, 64), "float32", padding="valid", strides=(1, 1))
         return cost_of(graph).seconds(FIXED, looped=False)
 
+    monkeypatch.setattr(convolution, "has_gpu", lambda: False)
     monkeypatch.setattr(convolution, "MASKED", True)
     own = seconds()
     monkeypatch.setattr(convolution, "MASKED", False)

@@ -23,7 +23,7 @@ class Effort:
     """
 
     rounds: int = 5
-    least: float = 0.2
+    least: float = 1.0
     most: float = 60.0
     short: float = 1.0
 

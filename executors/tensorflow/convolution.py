@@ -190,7 +190,7 @@ def _by_places(dy: Any, x: Any, kernel_shape: Any, options: Mapping[str, Any]) -
     """The derivative by the kernel, [h, w, channels, filters], of `dy` [n, down, across, filters]."""
     height, width, channels, filters = kernel_shape
     if options["padding"] == "SAME":
-        x = tf.pad(x, [[0, 0], *([(size - 1) // 2, size // 2] for size in (height, width)), [0, 0]])
+        x = tf.pad(x, [[0, 0], *patches.zeros_around(height, width), [0, 0]])
     down, across = extent(dy, 1), extent(dy, 2)
     rows = tf.reshape(dy, [-1, filters])
     products: list[Any] = []

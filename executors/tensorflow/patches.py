@@ -4,8 +4,11 @@ A patch is what the places of the kernel meet at a result. Patches are laid down
 convolution is the product of all with the kernel, its derivative by the kernel that with the slopes. TensorFlow's own
 operations are made for many channels: with one they take up to four times as long.
 
-For a client alone its images are one product. For all clients at once each image is one: what it comes out as depends
-neither on how many images a client has nor on how many clients there are.
+For a client alone its images are one product; so many that their patches leave the processor are left to TensorFlow's
+operations, as the graph finds when it runs. For all clients at once each image is a product: what it comes out as
+depends neither on how many images a client has nor on how many clients there are.
+
+Sizes of images and kernels are known; numbers of images and clients need not be.
 """
 
 from __future__ import annotations
@@ -53,6 +56,11 @@ class Window:
         """Whether products are clearly faster than TensorFlow's own operations, and there are results at all."""
         few = self.patch <= FEW or (self.patch <= SOME and filters >= MANY)
         return few and self.down * self.across > 1 and self.channels * filters > 0 and 0 < prod(self.results) <= LARGE
+
+
+def zeros_around(*sizes: int) -> list[list[int]]:
+    """Before and behind images' axes, so that a kernel of these sizes has as many results as there are pixels."""
+    return [[(size - 1) // 2, size // 2] for size in sizes]
 
 
 def convolved(x: Any, kernel: Any, window: Window, otherwise: Callable[[], Any]) -> Any:
@@ -140,7 +148,7 @@ def _laid_down(x: Any, window: Window) -> Any:
         images = tf.transpose(images, [0, 4, 1, 2, 3])
     planes = tf.reshape(images, [-1, window.height, window.width])
     if window.around:
-        planes = tf.pad(planes, [[0, 0], *([(size - 1) // 2, size // 2] for size in (window.down, window.across))])
+        planes = tf.pad(planes, [[0, 0], *zeros_around(window.down, window.across)])
     rows = tf.reshape(planes, [-1, across + window.across - 1])
     image = (down + window.down - 1) * across
     parts = [tf.slice(rows, [0, j], [-1, across]) for j in range(window.across)]
